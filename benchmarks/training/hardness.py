@@ -1,6 +1,6 @@
 """How hard the problems are that trainings give to their oracle, and for whom.
 
-    python benchmarks/training/hardness.py measure --problems 6
+    python benchmarks/training/hardness.py measure --problems 5
     python benchmarks/training/hardness.py tables docs/explanation
     python benchmarks/training/hardness.py plot docs/_static/hardness.png
 
@@ -391,7 +391,7 @@ def main() -> None:
     commands = parser.add_subparsers(required=True)
     measuring = commands.add_parser("measure")
     measuring.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
-    measuring.add_argument("--problems", type=int, default=6, help="of each kind")
+    measuring.add_argument("--problems", type=int, default=5, help="of each kind")
     measuring.add_argument("--machines", nargs="*", choices=MACHINES, default=MACHINES)
     measuring.add_argument("--seconds", type=float, default=SECONDS)
     measuring.add_argument("--seed", type=int, default=0)

@@ -92,7 +92,7 @@ def _proximal(
 def _straight_through(
     task: Task, method: str, classes: tuple[int, ...], seeds: Sequence[int]
 ) -> Iterator[dict[str, Any]]:
-    recipe = ste.Recipe(method.removeprefix("ste-"), task.proximal.hidden)
+    recipe = ste.Recipe(method.removeprefix("ste-"), hidden=task.proximal.hidden)
     for seed in seeds:
         inputs, labels, tests, answers = _real(_images(task, classes, seed))
         start = time.perf_counter()

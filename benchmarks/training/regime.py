@@ -51,6 +51,7 @@ from qnn_train import (
     prepare,
 )
 from qnn_train.solve import default_weight, polish
+from qnn_train.solve.penalty import penalty_gradient
 from qnn_train.training.methods import Gradient, Penalty
 
 if TYPE_CHECKING:
@@ -230,6 +231,27 @@ def run(options: argparse.Namespace) -> None:
             session.close()
 
 
+def violations(_: argparse.Namespace) -> None:
+    """Print what violated constraints are of the best values, on programs that were searched on."""
+    print("program, search: best value, of it violated; samples that satisfy all constraints")
+    with threadpool_limits(1):
+        sessions = {name: open_device(name, timeout_s=600) for name in MACHINES}
+        for seed, search in product(range(1000, 1003), ("descent", "annealing", *MACHINES)):
+            task, least = minimal_program("xor", SAMPLES, seed)
+            oracle: Oracle = {
+                "descent": DescentOracle(8 * RUNS, seed=seed),
+                "annealing": AnnealingOracle(8 * RUNS, seed=seed),
+            }.get(search) or PolishedOracle(
+                SessionOracle(sessions[search], n_runs=8 * RUNS, seed=seed)
+            )
+            answer = oracle.minimize(penalty_gradient(task.qcbo, least + 1.0))
+            share = 1.0 - float(task.qcbo.objective(answer.best)) / answer.values[0]
+            good = float(task.qcbo.is_feasible(answer.bits).mean())
+            print(f"{seed}, {search}: {answer.values[0]:.0f}, {share:.0%}; {good:.0%}", flush=True)
+        for session in sessions.values():
+            session.close()
+
+
 def read(path: Path) -> list[dict[str, Any]]:
     """Return the rows of a file, none where there is no file."""
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
@@ -309,6 +331,7 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, default=ROWS)
     commands = parser.add_subparsers(required=True)
     commands.add_parser("run").set_defaults(command=run)
+    commands.add_parser("violations").set_defaults(command=violations)
     writing = commands.add_parser("tables")
     writing.add_argument("folder", type=Path)
     writing.set_defaults(command=tables)

@@ -15,7 +15,7 @@ from qnn_train.training import ProximalProblem, ProximalRecipe, preset
 if TYPE_CHECKING:
     from qnn_train.data import Dataset
 
-__all__ = ["TASKS", "Task", "dataset", "problem_of"]
+__all__ = ["ALL", "TASKS", "Task", "dataset", "problem_of"]
 
 ALL = tuple(range(10))
 STE = ("ste-ternary", "ste-binary")

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from cim_hal.cli.common import json_option, print_json, print_table, progress_on, whole_file
 from cim_hal.console import say
 from cim_hal.errors import StudyError
-from cim_hal.option_types import COUNT, Target
+from cim_hal.option_types import COUNT, OutputFolder, Target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ TOO_WIDE = 3  # exit status where an interval stayed wider than was asked for
 @click.option(
     "--out",
     "folder",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=OutputFolder(),
     metavar="DIR",
     help="Folder of the rows, the summary and the report.",
 )
@@ -100,10 +100,10 @@ def _measure(
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with progress_on(Console(stderr=True), *columns, TimeRemainingColumn()) as bar:
-        task = bar.add_task(path.stem, total=None)
+        task = bar.add_task(f"{path.stem}: models and targets", total=None)
 
         def report(_row: Row, done: int, known: int) -> None:
-            bar.update(task, completed=done, total=known)
+            bar.update(task, completed=done, total=known, description=path.stem)
 
         try:
             found = run_study(

@@ -183,11 +183,13 @@ def _facts(summary: dict[str, Any]) -> list[str]:
     points = summary["points"]
     runs = sum(point["n_runs"] for point in points)
     searched = sum(source == "tabu search" for source in summary["targets"].values())
+    beaten = len(summary["targets_beaten"])
     wide = f"{len(summary['too_wide'])} of {len(points)}"
     lines = {
         f"{summary['device']}: {len(points)} points, {runs} runs. {INTERVALS}": True,
         BOUNDS: any(point["is_bounded"] for point in points),
         f"The targets of {searched} models are the best of a tabu search, not proved.": searched,
+        f"Runs of {beaten} models were lower than their target: give better targets.": beaten,
         ROUNDED: any("rounded" in point for point in points),
         f"{wide} intervals are wider than was asked for.": not summary["is_complete"],
     }

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FAMILIES", "Instance", "Target", "draw", "target_of"]
 
-SEARCHES, STEPS_PER_SPIN = 32, 200  # of the tabu search for a target
+SEARCHES, STEPS_PER_SPIN, MOST_STEPS = 32, 200, 50_000  # of the tabu search for a target
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _searched(model: IsingModel, rng: np.random.Generator) -> float:
     fields, free = spins @ J + model.h, np.zeros((SEARCHES, n), np.int64)
     rows, best = np.arange(SEARCHES), spins.copy()
     energy = lowest = model.energy(spins.astype(np.int8))
-    for step in range(STEPS_PER_SPIN * n):
+    for step in range(min(STEPS_PER_SPIN * n, MOST_STEPS)):
         rise = 2 * spins * fields
         is_open = (free <= step) | (energy[:, None] + rise < lowest[:, None] - 1e-9)
         chosen = np.where(is_open, rise, np.inf).argmin(axis=1)

@@ -103,6 +103,11 @@ def gap(row: Row) -> float:
     return (row.energy_mean - row.target) / max(abs(row.target), 1e-300)
 
 
+def _beats(row: Row) -> bool:
+    """Return whether a run was lower than the target, by more than rounding."""
+    return row.target - row.energy_min > 1e-9 * max(1.0, abs(row.target))
+
+
 # ---- cliffs ---------------------------------------------------------------------------------
 
 
@@ -305,6 +310,7 @@ def summary(sweep: Sweep, rows: dict[str, Row], points: Sequence[Point]) -> dict
             references_of(study.factors, sweep.capabilities),
         ),
         "targets": dict(sorted((i.name, i.target.source) for i in sweep.instances)),
+        "targets_beaten": sorted({row.model for row in rows.values() if _beats(row)}),
         "is_complete": not wide,
         "too_wide": [p["factors"] for p in wide],
     }

@@ -259,11 +259,14 @@ def prepare_folder(file: Path, folder: Path, *, resume: bool) -> Study:
         if not resume:
             hint = "go on with --resume, or choose another folder"
             raise StudyError(f"{folder} holds results of this study", hint=hint)
-    folder.mkdir(parents=True, exist_ok=True)
-    if not copy.exists():
-        for number, name in enumerate(study.models.files):
-            _keep_model(file.parent / name, _copy_of(folder, number, name))
-        shutil.copyfile(file, copy)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not copy.exists():
+            for number, name in enumerate(study.models.files):
+                _keep_model(file.parent / name, _copy_of(folder, number, name))
+            shutil.copyfile(file, copy)
+    except OSError as error:
+        raise StudyError(f"{folder} cannot be written: {error.strerror}") from None
     return study
 
 

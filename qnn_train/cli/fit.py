@@ -14,7 +14,7 @@ import click
 
 from cim_hal.option_types import FILE, OutputFile, OutputFolder
 from qnn_train.cli.estimator_options import estimator_of, training_options
-from qnn_train.cli.options import add_options, option
+from qnn_train.cli.options import INIT, add_options, option
 from qnn_train.cli.own_data import (
     DEVICE,
     OwnData,
@@ -33,6 +33,7 @@ __all__ = ["fit", "gap_of", "measured", "session_of"]
 
 RESULTS = add_options(
     option("test", FILE, "Table to test on, in the place of a share.", metavar="FILE"),
+    option("init", FILE, INIT, "random networks", metavar="FILE"),
     option(
         "checkpoint", OutputFile(), "Written after each sweep; goes on from there if it exists."
     ),
@@ -87,6 +88,7 @@ def fit(**options: Any) -> None:
                 device=session or DEVICE,
                 callbacks=[progress.show],
                 checkpoint=options["checkpoint"],
+                init=_start(options["init"], data),
             )
             cost = network.estimate_cost(data.X, data.y)  # refuses what cannot be trained
         if options["dry_run"]:
@@ -98,6 +100,18 @@ def fit(**options: Any) -> None:
         network.fit(data.X, data.y)
         report = _report(data, network, session, options, time.monotonic() - began)
         _write(network, data, report, folder, options)
+
+
+def _start(path: Path | None, data: OwnData) -> str | None:
+    """Return the file of the network to begin with; refuse one of other columns."""
+    from qnn_train.model.onnx import read_model
+    from qnn_train.training.start import check_agreement, loaded
+
+    if path is None:
+        return None
+    if (table := loaded(path, read_model).table) is not None:
+        check_agreement({"columns": table.features}, {"columns": data.header.features})
+    return str(path)
 
 
 def session_of(options: dict[str, Any], stack: ExitStack) -> Session | DevicePool | None:
@@ -269,12 +283,20 @@ def _summary(report: dict[str, Any], folder: Path, options: dict[str, Any]) -> l
     rows += [
         ("network", f"{'-'.join(map(str, sizes))}, {bits}"),
         ("machine", f"{report['device']}, {summary['calls']} calls, {summary['spins']} spins"),
+        *_start_rows(report["history"][0]),
         ("seconds", f"{report['seconds']:.1f}"),
         ("model", str(folder / "model.npz")),
         ("picture", str(folder / "training.png")),
         ("next", f"qnn-train predict {folder / 'model.npz'} NEW{options['data'].suffix}"),
     ]
     return two_columns(rows)
+
+
+def _start_rows(first: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the row of the network that the training began with, where it was given."""
+    if first["sweep"]:
+        return []
+    return [("start", f"train {first['train_score']:.4f}, objective {first['objective']:.4f}")]
 
 
 def _score_rows(report: dict[str, Any]) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ import click
 
 from cim_hal.option_types import (
     COUNT,
+    FILE,
     MAX_COUNT,
     SEED,
     OutputFile,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_CLASSES",
+    "INIT",
     "WEIGHTS",
     "RunOptions",
     "add_options",
@@ -89,6 +91,7 @@ class RunOptions:
     json_file: Path | None
     checkpoint: Path | None
     resume: Path | None
+    init: Path | None  # a model file to start from
     dry_run: bool
     quiet: bool
 
@@ -121,6 +124,7 @@ def option(name: str, kind: Any, text: str, default: object = None, **others: An
 
 DATA_FOLDER = click.Path(path_type=Path, file_okay=False)
 ORACLE = "What minimizes; all but machine are searches on the host, to compare with."
+INIT = "Model file that every descent begins with: the same data, layers and codes (proximal)."
 POLISH = "End samples of the machine in one-flip descents on the host."
 WEIGHTS = "binary, ternary, 1bit to 8bit, range(first,step,bits) or codebook(a,b,...)."
 CACHE = "$QNN_DATA_DIR or ~/.cache/cim-hal"
@@ -187,6 +191,7 @@ def output_options(default_device: str) -> Callable[[Any], Any]:
             OutputFile(exists=True),
             "Go on from a checkpoint, as if there had been no stop.",
         ),
+        option("init", FILE, INIT, "random networks", metavar="FILE"),
         click.option("--dry-run", is_flag=True, help="Say what it would take, and stop."),
         click.option("--quiet", is_flag=True, help="No progress and no summary."),
     )

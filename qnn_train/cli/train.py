@@ -116,7 +116,7 @@ def carry_out(
             recipe = make_recipe(dataset.name, len(selection.classes), changes)
         else:
             recipe = replace(resume.recipe, **changes)
-        problem = problem_of(recipe, selection)
+        problem = problem_of(recipe, selection, init=options.init)
         device = default_device if resume is None else str(resume.machine["device"])
         devices = _devices(recipe.oracle, device, options)
         if options.dry_run:
@@ -173,7 +173,7 @@ def _train(
             outcome = run.outcome()
             _write(outcome, folder, options.json_file)
         except KeyboardInterrupt:
-            _stopped(run, kept)
+            _stopped(run, kept, options.init)
             raise
     if options.checkpoint is None and options.resume is None:
         kept.unlink(missing_ok=True)
@@ -264,11 +264,11 @@ def bar(*, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
         yield show
 
 
-def _stopped(run: TrainingRun[Any], path: Path) -> None:
+def _stopped(run: TrainingRun[Any], path: Path, init: Path | None) -> None:
     """Leave a checkpoint of the last step, if one was made, and say how to go on."""
     if run.stepper.calls:
         _save(run, path)
-        how = f"go on with: qnn-train --resume {path}"
+        how = f"go on with: qnn-train --resume {path}" + (f" --init {init}" if init else "")
         say(f"stopped after {run.stepper.calls} calls; {how}", err=True)
 
 
@@ -327,6 +327,7 @@ def _summary(report: RunReport, folder: Path) -> list[str]:
     if report.validation_accuracy is not None:
         held = f"{100 * report.validation_accuracy:.2f} %  of {report.n_validation} images"
         rows.append(("validation", held))
+    rows += _init_rows(report)
     rows += [
         ("network", f"{report.network}, {report.bits_per_parameter:.2f} bits per parameter"),
         ("method", report.method),
@@ -347,6 +348,14 @@ def _summary(report: RunReport, folder: Path) -> list[str]:
         ("picture", str(folder / "training.png")),
     ]
     return two_columns(rows)
+
+
+def _init_rows(report: RunReport) -> list[tuple[str, str]]:
+    start, told = report.init, report.history.objective
+    if start is None:
+        return []
+    losses = f"{start['objective']:.4f} before, {told[-1]:.4f} at best"
+    return [("start", f"train accuracy {100 * start['train_accuracy']:.2f} %, loss {losses}")]
 
 
 def _polish_rows(report: RunReport) -> list[tuple[str, str]]:

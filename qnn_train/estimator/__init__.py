@@ -5,7 +5,7 @@ from qnn_train.estimator.classifier import QuantizedNetworkClassifier
 from qnn_train.estimator.regressor import QuantizedNetworkRegressor
 from qnn_train.estimator.summary import LayerSummary, NetworkSummary, Progress, TieReport
 from qnn_train.model.integer import IntegerClassifier, IntegerRegressor
-from qnn_train.model.onnx import count_disagreements, save_onnx
+from qnn_train.model.onnx import count_disagreements, load_onnx, save_onnx
 from qnn_train.training.descent import SweepResult
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "SweepResult",
     "TieReport",
     "count_disagreements",
+    "load_onnx",
     "save_onnx",
 ]

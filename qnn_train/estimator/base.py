@@ -22,11 +22,12 @@ from qnn_train.checks import HIDDEN, check_all, real
 from qnn_train.data.features import FeatureGrid
 from qnn_train.errors import CheckpointError
 from qnn_train.estimator.parameters import PARAMETERS, Device
-from qnn_train.estimator.prediction_task import PredictionTask, TaskJudge
+from qnn_train.estimator.prediction_task import PredictionTask, TaskJudge, answers_of
 from qnn_train.estimator.samples import Samples, checked_weights
 from qnn_train.estimator.summary import NetworkSummary, Progress, TieReport, distinct, draw
 from qnn_train.method_names import MACHINE
-from qnn_train.model.onnx import save_onnx
+from qnn_train.model.integer import IntegerModel
+from qnn_train.model.onnx import read_model, save_onnx
 from qnn_train.network import Architecture
 from qnn_train.training.checkpoint import Checkpoint
 from qnn_train.training.descent import Cost, DescentProblem, Examples, SweepResult
@@ -34,6 +35,7 @@ from qnn_train.training.oracles import capabilities_of
 from qnn_train.training.proximal import ProximalStepper
 from qnn_train.training.recipe import OracleName, ProximalRecipe
 from qnn_train.training.run import TrainingRun
+from qnn_train.training.start import check_agreement, loaded, only_network
 
 T = TypeVar("T")
 
@@ -86,6 +88,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         patience: int = 4,
         tolerance: float = 0.001,
         class_weight: Mapping[Any, float] | str | None = None,
+        init: IntegerModel | str | os.PathLike[str] | None = None,
         callbacks: Sequence[Callable[[Progress], object]] | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         verbose: bool = False,
@@ -120,6 +123,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         self.patience = patience
         self.tolerance = tolerance
         self.class_weight = class_weight
+        self.init = init
         self.callbacks = callbacks
         self.checkpoint = checkpoint
         self.verbose = verbose
@@ -281,7 +285,8 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
     def _tell(self, stepper: ProximalStepper, history: list[Progress]) -> None:
         """Append what is told of the sweeps that are not in a history yet."""
         before = len(history)
-        for sweep, (found, row) in enumerate(stepper.measured(before), before + 1):
+        first = before + (self.init is None)  # what a given network is before has the number 0
+        for sweep, (found, row) in enumerate(stepper.measured(before), first):
             best = min(found.objective, *(each.best_objective for each in history[-1:]), np.inf)
             history.append(
                 Progress(
@@ -307,16 +312,34 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
                 random_state=seed,
             )
         train, validation = samples.take(kept), samples.take(held)
+        start = self._start(task, samples.features.shape[1])
         grid = FeatureGrid.fit(
             train.features, levels=self.levels, cut=self.cut, weights=train.weights
         )
+        network = None
+        if start is not None:
+            grid, network = start.grid, only_network(start.networks)
         examples, apart = (
             Examples(grid.transform(part.features), task.labels(part.answers), part.weights)
             for part in (train, validation)
         )
         recipe = self._recipe(task, samples.features.shape[1], seed)
         judge = TaskJudge(task, examples, apart)
-        return grid, TableProblem(recipe, task.n_outputs, examples, apart, task.loss, judge)
+        parts = recipe, task.n_outputs, examples, apart, task.loss, judge
+        return grid, TableProblem(*parts, init=network)
+
+    def _start(self, task: PredictionTask, n_features: int) -> IntegerModel | None:
+        """Return the model to start from; refuse one of another task or other features."""
+        if self.init is None or isinstance(self.init, IntegerModel):
+            model = self.init
+        else:
+            model = loaded(self.init, read_model)
+        if model is not None:
+            grid = model.grid
+            sizes = {"features": len(grid.means), "levels": grid.levels, "cut": grid.cut}
+            wanted = {"features": n_features, "levels": self.levels, "cut": self.cut}
+            check_agreement(answers_of(model) | sizes, task.described | wanted)
+        return model
 
     def _recipe(self, task: PredictionTask, n_features: int, seed: int) -> ProximalRecipe:
         """Return the recipe, its reaches in proportion to the spread of a sum of features."""

@@ -91,6 +91,11 @@ class QuantizedNetworkClassifier(ClassifierMixin, QuantizedNetworkEstimator):
         0.1 where it is less. A loss below it ends the training.
     class_weight : mapping, "balanced" or None
         What each class counts, times the weights of samples; balanced classes count alike.
+    init : IntegerClassifier, path or None
+        A trained model of one network, or its file (ONNX too where `save_onnx` wrote it), where
+        every start begins in the place of a random network. Its features are kept; labels,
+        layers, codes and `levels` must agree. It counts among the networks found: on the samples
+        that judge the outcome is never worse.
     callbacks : sequence of callables or None
         Each is given a `Progress` after every sweep, and ends the training by returning True.
     checkpoint : path or None
@@ -109,7 +114,7 @@ class QuantizedNetworkClassifier(ClassifierMixin, QuantizedNetworkEstimator):
     model_ : IntegerClassifier
     history_ : list of Progress
     found_ : list of SweepResult
-        The network at the end of each sweep.
+        The network at the end of each sweep, that of `init` first.
     calls_ : int
         Calls of the machine, those before a checkpoint too.
     summary_ : NetworkSummary

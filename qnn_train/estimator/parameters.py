@@ -15,6 +15,7 @@ from qnn_train.checks import BIAS_BITS, Check, flag, optional, real, tuple_of, w
 from qnn_train.data.features import MAX_LEVEL
 from qnn_train.errors import AssemblyError
 from qnn_train.model.file import MAX_NETWORKS
+from qnn_train.model.integer import IntegerModel
 from qnn_train.training.recipe import PROXIMAL_RECIPE
 
 __all__ = ["PARAMETERS", "Device"]
@@ -68,6 +69,12 @@ def _file(name: str, value: object) -> Path:
     raise AssemblyError(f"{name} = {value!r}", hint="a file in a folder that exists")
 
 
+def _init(name: str, value: object) -> object:
+    if isinstance(value, IntegerModel | str | os.PathLike):
+        return value
+    raise AssemblyError(f"{name} = {value!r:.100}", hint="a trained model, or the path of its file")
+
+
 def _random_state(name: str, value: Any) -> object:
     with suppress(ValueError, TypeError):
         if not isinstance(value, bool):
@@ -99,5 +106,6 @@ PARAMETERS: Mapping[str, Check] = {
     "callbacks": optional(tuple_of(_callback, 0, 1000)),
     "checkpoint": optional(_file),
     "verbose": flag,
+    "init": optional(_init),
     "random_state": _random_state,
 }

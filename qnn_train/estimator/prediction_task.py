@@ -11,13 +11,13 @@ from sklearn.metrics import r2_score
 
 from qnn_train.arrays import Array, FloatArray, IntArray
 from qnn_train.data.features import FeatureGrid
-from qnn_train.model.integer import IntegerClassifier, IntegerRegressor
+from qnn_train.model.integer import IntegerClassifier, IntegerModel, IntegerRegressor
 from qnn_train.network import QuantizedNetwork
 from qnn_train.network.network import second_class
 from qnn_train.solve.losses import CrossEntropy, SquaredError, fitted_line, weighted_mean
 from qnn_train.training.descent import Examples, OutputScale, SweepResult, margins_of
 
-__all__ = ["ClassificationTask", "PredictionTask", "RegressionTask", "TaskJudge"]
+__all__ = ["ClassificationTask", "PredictionTask", "RegressionTask", "TaskJudge", "answers_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +28,11 @@ class ClassificationTask:
 
     loss: ClassVar[CrossEntropy] = CrossEntropy()
     n_reals: ClassVar[int] = 0  # real numbers that labels depend on: they need no scale
+
+    @property
+    def described(self) -> dict[str, object]:
+        """What a model to start from must be; see `answers_of`."""
+        return {"kind": IntegerClassifier.KIND, "labels": self.classes.tolist()}
 
     @property
     def n_outputs(self) -> int:
@@ -79,6 +84,11 @@ class RegressionTask:
     loss: ClassVar[SquaredError] = SquaredError()
 
     @property
+    def described(self) -> dict[str, object]:
+        """What a model to start from must be; see `answers_of`."""
+        return {"kind": IntegerRegressor.KIND, "outputs": self.n_outputs}
+
+    @property
     def n_outputs(self) -> int:
         """Numbers of a sample."""
         return len(self.means)
@@ -123,6 +133,12 @@ class RegressionTask:
 
 
 PredictionTask: TypeAlias = ClassificationTask | RegressionTask
+
+
+def answers_of(model: IntegerModel) -> dict[str, object]:
+    """Return what a trained model answers with, as tasks describe it."""
+    labels = {"labels": model.classes.tolist()} if isinstance(model, IntegerClassifier) else {}
+    return {"kind": model.KIND, "outputs": model.n_outputs, **labels}
 
 
 def _together(chosen: Sequence[SweepResult]) -> QuantizedNetwork:

@@ -34,6 +34,8 @@ class QuantizedNetworkRegressor(RegressorMixin, QuantizedNetworkEstimator):
     validation_fraction, patience, tolerance, callbacks, checkpoint, verbose, random_state
         As of `QuantizedNetworkClassifier`; samples kept apart are drawn from all alike, and the
         last layer has no bias unless asked.
+    init : IntegerRegressor, path or None
+        As of `QuantizedNetworkClassifier`.
     class_weight : None
         Real answers have no classes.
 

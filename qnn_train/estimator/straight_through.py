@@ -27,7 +27,7 @@ __all__ = ["straight_through"]
 STEPS = 2000
 BATCH = 256
 RATE = 0.02  # of half the range of a code
-JUDGED_EVERY = 20
+JUDGEMENTS = 100
 LEAST_SCALE = 0.25  # of the first guess of the loss
 DECAYS = (0.9, 0.999)
 
@@ -63,6 +63,7 @@ def straight_through(
         )
     ]
     best, least, scale = _network(architecture, parameters), np.inf, 0.0
+    judged_every = max(1, steps // JUDGEMENTS)
     for step in range(steps):
         rows = rng.choice(len(samples), min(BATCH, len(samples)), replace=False)
         sums = _forward(architecture, parameters, samples[rows])
@@ -77,7 +78,7 @@ def straight_through(
         rate = RATE * 0.5 * (1 + np.cos(np.pi * step / steps))
         for latent, gradient in zip(parameters, gradients, strict=True):
             latent.move(gradient, rate, step + 1)
-        if (step + 1) % JUDGED_EVERY == 0 or step + 1 == steps:
+        if (step + 1) % judged_every == 0 or step + 1 == steps:
             found = _judged(architecture, parameters, samples, targets, loss, scale)
             if found < least:
                 best, least = _network(architecture, parameters), found

@@ -2,28 +2,37 @@
 
 The input ``x`` is (samples, features) float64; the outputs are ``label`` and ``margin``, or
 ``prediction`` and ``margin``, see `IntegerModel.answers`. The networks that answer together are
-one batch of matrices.
+one batch of matrices. The metadata hold the model file, so that `load_onnx` reads the model back.
 """
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from qnn_train.archive import replacing
+from qnn_train.archive import reading, replacing
 from qnn_train.arrays import Array, ArrayLike
 from qnn_train.errors import ModelFileError, TrainingError
-from qnn_train.model.integer import IntegerClassifier, IntegerModel, IntegerRegressor
+from qnn_train.model.file import MAX_BYTES
+from qnn_train.model.integer import (
+    IntegerClassifier,
+    IntegerModel,
+    IntegerRegressor,
+    load_integers,
+)
 from qnn_train.network import Spline
 
-__all__ = ["count_disagreements", "save_onnx"]
+__all__ = ["count_disagreements", "load_onnx", "read_model", "save_onnx"]
 
 OPSET = 17
 IR_VERSION = 8
+MODEL = "cim-hal/qnn-model/1"  # the key of the model file in the metadata
 
 
 def save_onnx(model: IntegerModel, path: str | os.PathLike[str]) -> None:
@@ -37,13 +46,73 @@ def save_onnx(model: IntegerModel, path: str | os.PathLike[str]) -> None:
         Labels that are neither numbers nor text.
     """
     onnx = _onnx()
+    made = _made(onnx, model)
+    onnx.helper.set_model_props(made, {MODEL: _packed(model)})
+    onnx.checker.check_model(made, full_check=True)
+    with replacing(path) as beside:
+        onnx.save(made, str(beside))
+
+
+def load_onnx(path: str | os.PathLike[str]) -> IntegerClassifier | IntegerRegressor:
+    """Read the model from a file that `save_onnx` wrote.
+
+    Raises
+    ------
+    TrainingError
+        `onnx` is not installed.
+    ModelFileError
+        The file cannot be read, was written by another program or before its metadata held the
+        model, or its graph is not that of the model.
+    """
+    onnx = _onnx()
+    found = _opened(onnx, path)
+    packed = {each.key: each.value for each in found.metadata_props}.get(MODEL)
+    if packed is None:
+        raise ModelFileError(f"{path} holds no model of save_onnx", hint="export it again")
+    with TemporaryDirectory() as folder, reading(path, ModelFileError, "holds no such model"):
+        file = Path(folder, "model.npz")
+        file.write_bytes(base64.b64decode(packed, validate=True))
+        model = load_integers(file)
+    if _made(onnx, model).graph != found.graph:
+        raise ModelFileError(f"the graph of {path} is not that of the model in its metadata")
+    return model
+
+
+def read_model(path: str | os.PathLike[str]) -> IntegerClassifier | IntegerRegressor:
+    """Read a model from its own file, or from ONNX where the suffix says so."""
+    return (load_onnx if Path(path).suffix == ".onnx" else load_integers)(path)
+
+
+def _packed(model: IntegerModel) -> str:
+    """Return the model file as text."""
+    with TemporaryDirectory() as folder:
+        file = Path(folder, "model.npz")
+        model.save(file)
+        return base64.b64encode(file.read_bytes()).decode()
+
+
+def _made(onnx: Any, model: IntegerModel) -> Any:
+    """Return the graph of a model, as a whole ONNX model."""
     graph = _Graph(onnx)
     margins = _margins(graph, model)
     if isinstance(model, IntegerClassifier):
         _add_labels(graph, model, margins)
     elif isinstance(model, IntegerRegressor):
         _add_predictions(graph, model, margins)
-    graph.save(Path(path), model.networks.architecture.n_inputs)
+    return graph.made(model.networks.architecture.n_inputs)
+
+
+def _opened(onnx: Any, path: str | os.PathLike[str]) -> Any:
+    """Parse a file."""
+    from google.protobuf.message import DecodeError
+
+    try:
+        if (size := Path(path).stat().st_size) <= MAX_BYTES:
+            return onnx.load(str(path))
+        refused = f"{size} bytes, more than {MAX_BYTES}"
+    except (OSError, ValueError, DecodeError) as error:
+        refused = str(error)
+    raise ModelFileError(f"cannot read {path}: {refused}")
 
 
 def count_disagreements(model: IntegerModel, path: str | os.PathLike[str], X: ArrayLike) -> int:
@@ -65,10 +134,10 @@ def count_disagreements(model: IntegerModel, path: str | os.PathLike[str], X: Ar
     onnx = _onnx()
     from onnx.reference import ReferenceEvaluator
 
-    samples = np.asarray(X, np.float64)
+    samples, made = np.asarray(X, np.float64), _opened(onnx, path)
     try:
-        session = ReferenceEvaluator(onnx.load(str(path)))
-    except (OSError, ValueError, onnx.checker.ValidationError) as error:
+        session = ReferenceEvaluator(made)
+    except (ValueError, onnx.checker.ValidationError) as error:
         raise ModelFileError(f"cannot read {path}: {error}") from None
     answers = model.answers(samples)
     if set(session.output_names) != set(answers):
@@ -195,18 +264,15 @@ class _Graph:
         helper = self._onnx.helper
         self._outputs.append(helper.make_tensor_value_info(name, kind, list(shape)))
 
-    def save(self, path: Path, n_inputs: int) -> None:
-        """Check the graph and write it."""
+    def made(self, n_inputs: int) -> Any:
+        """Return the graph as a whole model."""
         helper = self._onnx.helper
         x = helper.make_tensor_value_info("x", self.types.DOUBLE, ["n", n_inputs])
         graph = helper.make_graph(
             self._nodes, "quantized_network", [x], self._outputs, self._constants
         )
         opset = [helper.make_opsetid("", OPSET)]
-        made = helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION)
-        self._onnx.checker.check_model(made, full_check=True)
-        with replacing(path) as beside:
-            self._onnx.save(made, str(beside))
+        return helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION)
 
 
 def _onnx() -> Any:

@@ -26,8 +26,8 @@ import numpy as np
 
 from qnn_train.arguments import checked
 from qnn_train.arrays import ArrayLike, BitArray, Float32Array, FloatArray, IntArray
-from qnn_train.errors import TrainingError
-from qnn_train.network import Architecture, Layer, QuantizedNetwork, rounded
+from qnn_train.errors import AssemblyError, TrainingError
+from qnn_train.network import Architecture, Layer, ParameterCode, QuantizedNetwork, rounded
 from qnn_train.solve.blocks import Block, block_bits, partition
 from qnn_train.solve.forward import ForwardPass, NetworkParameters, race
 from qnn_train.solve.losses import BatchLoss, CrossEntropy, DescentLoss
@@ -39,6 +39,7 @@ __all__ = [
     "ProximalState",
     "ProximalStep",
     "Stage",
+    "has_values",
     "proximal_descent",
     "random_bits",
     "recoded",
@@ -155,11 +156,15 @@ def recoded(
     return ProximalState(0, rounded(network, new).to_bits(), 0.0), False
 
 
+def has_values(new: ParameterCode, old: ParameterCode) -> bool:
+    """Tell whether a code has all values of another."""
+    return set(old.values) <= set(new.values)
+
+
 def _holds(new: Layer, old: Layer) -> bool:
     """Tell whether codes have all values of others, and the activation is the same."""
     pairs = ((new.weights, old.weights), (new.biases, old.biases))
-    held = all(set(before.values) <= set(after.values) for after, before in pairs)
-    return held and new.activation == old.activation
+    return all(has_values(*pair) for pair in pairs) and new.activation == old.activation
 
 
 LADDER = (0.02, 0.1, 0.5, 2.0)
@@ -211,6 +216,7 @@ def proximal_descent(
     block_reads: int | None = None,
     tried: int = 8,
     weights: ArrayLike | None = None,
+    start: QuantizedNetwork | None = None,
     state: ProximalState | None = None,
 ) -> Iterator[ProximalStep]:
     """Train; the caller judges the networks, and decides when to stop.
@@ -237,6 +243,8 @@ def proximal_descent(
         Different samples of a call that are tried on the batch, the best by the model.
     weights : array, shape (samples,), optional
         What each sample counts in the mean loss, positive; all alike by default.
+    start : QuantizedNetwork, optional
+        Of this architecture: where every descent begins; random networks by default.
     state : ProximalState, optional
         Where to go on; the same steps follow as if there had been no stop.
 
@@ -247,7 +255,7 @@ def proximal_descent(
     Raises
     ------
     AssemblyError
-        A neuron with more bits than `block_spins`, or a codebook.
+        A neuron with more bits than `block_spins`, a codebook, or a start of another architecture.
     TrainingError
         No images, or an empty ladder.
     """
@@ -259,12 +267,18 @@ def proximal_descent(
     counts = None if weights is None else np.asarray(weights, np.float64)[kept]
     search = _Search(architecture, features[kept], targets, counts, oracle, loss, ladder, tried)
     length = len(partition(architecture, block_spins, reads=block_reads))
-    state = state or ProximalState.start(architecture, seed=seed)
+    first = None if start is None else start.to_bits()
+    if start is not None and start.architecture != architecture:
+        raise AssemblyError(f"a start of {start.architecture}", hint="the architecture to train")
+    if state is None:
+        bits = random_bits(architecture, seed, 0) if first is None else first
+        state = ProximalState(0, bits, 0.0)
     annealing = annealing or Annealing()
     for step in count(state.step):
         sweep, place = divmod(step, length)
         if place == 0 and sweep and annealing.begins(sweep):
-            state = replace(state, bits=random_bits(architecture, seed, sweep), scale=0.0)
+            bits = random_bits(architecture, seed, sweep) if first is None else first
+            state = replace(state, bits=bits, scale=0.0)
         mixed = np.random.default_rng([seed, 1, sweep])
         blocks = partition(architecture, block_spins, mixed, reads=block_reads)
         order = mixed.permutation(length)

@@ -2,8 +2,8 @@
 
 from qnn_train.training.checkpoint import Checkpoint
 from qnn_train.training.descent import Cost, Examples
+from qnn_train.training.image_problem import ProximalProblem
 from qnn_train.training.methods import METHODS, Method, TrainingStep, train
-from qnn_train.training.proximal import ProximalProblem
 from qnn_train.training.qcbo import Preparation, prepare
 from qnn_train.training.recipe import PRESETS, ProximalRecipe, Recipe, default_preset, preset
 from qnn_train.training.report import History, Outcome, RunReport

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from qnn_train.archive import checked_array, checked_bits
 from qnn_train.arrays import Array, Arrays, Float32Array, FloatArray, IntArray, NDArray
+from qnn_train.errors import AssemblyError
 from qnn_train.network import Architecture, QuantizedNetwork
 from qnn_train.solve import CrossEntropy, DescentLoss
 from qnn_train.solve.blocks import block_bits, partition
@@ -20,6 +21,7 @@ from qnn_train.solve.losses import error_rate
 from qnn_train.solve.proximal import Stage, sample_order
 from qnn_train.training.checkpoint import fingerprint
 from qnn_train.training.recipe import ProximalRecipe
+from qnn_train.training.start import best_scale, fitted
 
 if TYPE_CHECKING:
     from cim_hal import Capabilities, PumpSchedule
@@ -95,6 +97,16 @@ class DescentProblem(ABC):
     validation: Examples  # may be empty
     loss: DescentLoss  # what the descent lowers
     judge: Judge  # measures the network at the end of a sweep, with the scale of the descent
+    # where every descent begins, in the codes of `architecture`; None for random networks
+    init: QuantizedNetwork | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.init is None:
+            return
+        if self.recipe.first_weights is not None:
+            raise AssemblyError("init with first_weights", hint="a single code of the weights")
+        (stage,) = self.recipe.stages(self.n_outputs, self.train.inputs.shape[1])
+        object.__setattr__(self, "init", fitted(stage.architectures, self.init))
 
     # Whether the network at the end of each sweep is kept, and not only the best.
     KEEPS_SWEEPS: ClassVar[bool]
@@ -107,7 +119,10 @@ class DescentProblem(ABC):
     @cached_property
     def stages(self) -> list[Stage]:
         """The descents, one after the other; see `ProximalRecipe.stages`."""
-        return self.recipe.stages(self.n_outputs, self.train.inputs.shape[1])
+        stages = self.recipe.stages(self.n_outputs, self.train.inputs.shape[1])
+        if self.init is None:
+            return stages
+        return [replace(stage, architectures=(self.init.architecture,)) for stage in stages]
 
     @property
     def architecture(self) -> Architecture:
@@ -115,11 +130,18 @@ class DescentProblem(ABC):
         return self.stages[-1].architecture
 
     def digest(self) -> str:
-        """Return a fingerprint of the examples."""
+        """Return a fingerprint of the examples, and of the network to begin with."""
         parts = (self.train, self.validation)
         arrays = (array for part in parts for array in (part.inputs, part.labels, part.weights))
         found = [array for array in arrays if array is not None]
-        return fingerprint(type(self.loss).__name__, *found)
+        start = [] if self.init is None else [self.init.to_bits()]
+        return fingerprint(type(self.loss).__name__, *found, *start)
+
+    def init_scale(self, init: QuantizedNetwork) -> float:
+        """Return the scale at which the given network has the least loss on what is trained on."""
+        margins = margins_of(init, self.train.inputs).astype(np.float32)
+        targets = self.loss.targets_of(self.train.labels, self.n_outputs)
+        return best_scale(self.loss, margins, targets, self.train.weights)
 
     def block_spins(self, capabilities: Capabilities) -> int:
         """Return the largest number of bits of a block on a machine."""

@@ -4,146 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qnn_train.archive import checked_array, checked_bits, reading
 from qnn_train.arrays import Array, Arrays, BitArray
-from qnn_train.data import ImageSet, PooledLevels, Selection
-from qnn_train.data.datasets import augmented
-from qnn_train.errors import CheckpointError, DataError
-from qnn_train.model.trained import TrainedModel
+from qnn_train.errors import CheckpointError
 from qnn_train.network import Architecture, QuantizedNetwork
-from qnn_train.solve import (
-    CrossEntropy,
-    ProximalState,
-    ProximalStep,
-    proximal_descent,
-)
+from qnn_train.solve import ProximalState, ProximalStep, proximal_descent
 from qnn_train.solve.proximal import recoded
 from qnn_train.training.checkpoint import Checkpoint, machine_of
 from qnn_train.training.descent import (
-    Cost,
     DescentProblem,
-    Examples,
-    ImageJudge,
     SweepResult,
-    accuracy,
     number,
     sweep_arrays,
     sweeps_of,
 )
 from qnn_train.training.oracles import OracleRecord, TrainingOracle, capabilities_of
-from qnn_train.training.recipe import ProximalRecipe
-from qnn_train.training.report import Outcome, Row, RunReport
+from qnn_train.training.report import Row
 
 if TYPE_CHECKING:
-    from cim_hal import Capabilities, DevicePool, Session
+    from cim_hal import DevicePool, Session
 
 
 __all__ = ["ProximalStepper"]
-
-
-@dataclass(frozen=True, eq=False)
-class ProximalProblem(DescentProblem):
-    """Images drawn, split and turned into features; make one with `of`."""
-
-    selection: Selection
-    features: PooledLevels  # fitted on the images that are trained on
-
-    KEEPS_SWEEPS = False
-
-    @classmethod
-    def of(cls, recipe: ProximalRecipe, selection: Selection) -> Self:
-        """Draw and split the images; the test images are not touched.
-
-        Raises
-        ------
-        DataError
-            More or fewer images than there are, or a grid that does not divide them.
-        AssemblyError
-            A network that cannot be.
-        """
-        outputs = selection.n_outputs
-        recipe.architecture(outputs)  # refuses before any image is read
-        drawn = selection.train
-        if recipe.train_samples is not None:
-            drawn = drawn.take(drawn.stratified(recipe.train_samples, seed=recipe.seed))
-        kept, held = _split(drawn, recipe.validation, recipe.seed)
-        kept = augmented(kept, shift=recipe.shift, mirror=recipe.mirror)
-        features = PooledLevels.fit(
-            kept.images, grid=recipe.grid, levels=recipe.levels, cut=recipe.cut
-        )
-        train, validation = (
-            Examples(features.transform(part.images), part.labels) for part in (kept, held)
-        )
-        judge = ImageJudge(recipe, train, validation, outputs)
-        return cls(recipe, outputs, train, validation, CrossEntropy(), judge, selection, features)
-
-    @property
-    def subject(self) -> tuple[str, tuple[int, ...]]:
-        """Dataset and classes."""
-        return self.selection.dataset, self.selection.classes
-
-    def examples(self, images: ImageSet) -> Examples:
-        """Return the features of other images."""
-        return Examples(self.features.transform(images.images), images.labels)
-
-    def stepper(
-        self, session: Session | DevicePool | None, resume: Checkpoint | None = None
-    ) -> ProximalStepper:
-        """Return the descent, see `Problem.stepper`."""
-        return ProximalStepper(self, session, resume)
-
-    def cost(self, capabilities: Capabilities) -> list[tuple[str, str]]:
-        """Return what the training will take, by name; see `Cost`."""
-        return Cost.of(self, capabilities).rows()
-
-    def outcome(
-        self, stepper: ProximalStepper, session: Session | DevicePool | None, seconds: float
-    ) -> Outcome:
-        """Measure the best network on the test images; once, after the last step."""
-        selection, held, network = self.selection, self.validation, stepper.best
-        spins = max(map(max, stepper.sizes))
-        report = RunReport.of(
-            self.recipe,
-            selection,
-            self.architecture,
-            capabilities_of(self.recipe, session),
-            oracle=stepper.oracle_record,
-            rows=stepper.rows,
-            test_accuracy=accuracy(network, self.examples(selection.test)),
-            train_accuracy=accuracy(network, self.train),
-            validation_accuracy=accuracy(network, held) if len(held) else None,
-            n_train=len(self.train),
-            n_validation=len(held),
-            bits_per_parameter=self.architecture.bits_per_parameter,
-            blocks=len(stepper.sizes[-1]),
-            spins=spins,
-            couplings=spins * (spins - 1) // 2,
-            steps=stepper.progress[0],
-            seconds=seconds,
-        )
-        return Outcome(
-            TrainedModel.of(selection, self.features, network, self.recipe.oracle), report
-        )
-
-
-def _split(images: ImageSet, share: float, seed: int) -> tuple[ImageSet, ImageSet]:
-    """Keep a share of each class apart."""
-    held = np.zeros(len(images), dtype=bool)
-    rng = np.random.default_rng([seed, 4])
-    for label in np.unique(images.labels) if share else ():
-        members = np.flatnonzero(images.labels == label)
-        count = round(share * len(members))
-        if not 0 < count < len(members):
-            raise DataError(
-                f"a validation share of {share} of {len(members)} images a class",
-                hint="leave at least one image on each side",
-            )
-        held[rng.choice(members, count, replace=False)] = True
-    return images.take(np.flatnonzero(~held)), images.take(np.flatnonzero(held))
 
 
 WORST = float(np.finfo(np.float64).max)
@@ -163,7 +49,7 @@ class _Best:
 
 @dataclass(frozen=True, eq=False)
 class _Position:
-    """Where a training is. `sweeps` counts the ends of sweeps, of all stages."""
+    """Where a training is. `sweeps` counts networks judged, at ends of sweeps of all stages."""
 
     state: ProximalState
     best: _Best
@@ -204,6 +90,8 @@ class ProximalStepper:
         self._rows = [] if resume is None else resume.history.rows()
         self._sweeps: list[SweepResult] = []
         self._at = self._start() if resume is None else self._restored(resume.arrays)
+        if resume is None and problem.init is not None:
+            self._at = self._judged(self._at)
         self._steps: Iterator[ProximalStep] | None = None
         self._oracle = TrainingOracle(
             recipe,
@@ -236,12 +124,17 @@ class ProximalStepper:
 
     @property
     def rows(self) -> list[Row]:
-        """What was measured after each sweep."""
+        """What was measured after each sweep, and before the first of a given network."""
         return self._rows[: self._at.sweeps]
 
     @property
+    def init_row(self) -> Row | None:
+        """How the given network was judged that the descent began with."""
+        return None if self._problem.init is None else self._rows[0]
+
+    @property
     def n_sweeps(self) -> int:
-        """Number of sweeps that have ended; that of `rows`."""
+        """Number of networks that were judged; that of `rows`."""
         return self._at.sweeps
 
     @property
@@ -312,8 +205,12 @@ class ProximalStepper:
         return found
 
     def _start(self) -> _Position:
-        architecture, seed = self._problem.stages[0].architecture, self._problem.recipe.seed
-        state = ProximalState.start(architecture, seed=seed)
+        problem = self._problem
+        if problem.init is None:
+            architecture, seed = problem.stages[0].architecture, problem.recipe.seed
+            state = ProximalState.start(architecture, seed=seed)
+        else:
+            state = ProximalState(0, problem.init.to_bits(), problem.init_scale(problem.init))
         return _Position(state, _Best(state.bits))
 
     def _descent(self, at: _Position) -> Iterator[ProximalStep]:
@@ -331,6 +228,7 @@ class ProximalStepper:
             block_reads=recipe.block_reads,
             tried=recipe.tried,
             weights=self._problem.train.weights,
+            start=self._problem.init,
             state=at.state,
         )
 

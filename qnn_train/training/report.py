@@ -107,6 +107,9 @@ class RunReport:
         its ``mean_gap``, and ``seconds``. None where no oracle was asked.
     candidates : int
         Different networks among all samples.
+    init : dict
+        Of the given network that the descent began with: ``objective``, ``train_accuracy`` and
+        ``validation_accuracy``.
     seconds : float
         Wall time of the training, over all its parts if it was interrupted.
     infeasibility, objective, gap : float
@@ -155,6 +158,7 @@ class RunReport:
     runs_per_call: int
     steps: int
     candidates: int | None = None
+    init: dict[str, Any] | None = None
     seconds: float
     infeasibility: float | None = None
     objective: float | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,9 +12,11 @@ from cim_hal import DevicePool, Session  # noqa: TC001  `checked` reads annotati
 from qnn_train.arguments import checked
 from qnn_train.arrays import Array
 from qnn_train.data import Selection
-from qnn_train.errors import CheckpointError
+from qnn_train.errors import AssemblyError, CheckpointError
+from qnn_train.model.trained import TrainedModel
+from qnn_train.network import QuantizedNetwork
 from qnn_train.training.checkpoint import Checkpoint, canonical, check_same
-from qnn_train.training.proximal import ProximalProblem
+from qnn_train.training.image_problem import ProximalProblem
 from qnn_train.training.qcbo import Preparation, prepare
 from qnn_train.training.recipe import ProximalRecipe, Recipe
 from qnn_train.training.report import History, Outcome, Row
@@ -194,7 +197,7 @@ class TrainingRun(Generic[StepT]):
         check_same({"method": then.method}, {"method": now.method})
         check_same(canonical(then), canonical(now))
         if resume.digest != self._digest:
-            raise CheckpointError("the checkpoint is of other samples")
+            raise CheckpointError("the checkpoint is of other samples, or of another init")
         if getattr(then, "sweeps", 0) != getattr(now, "sweeps", 0) and (
             getattr(now, "first_weights", None) or getattr(now, "starts", 1) > 1
         ):
@@ -227,12 +230,17 @@ def run_recipe(
 
 @checked
 def problem_of(
-    recipe: Recipe | ProximalRecipe, selection: Selection
+    recipe: Recipe | ProximalRecipe,
+    selection: Selection,
+    *,
+    init: TrainedModel | QuantizedNetwork | str | os.PathLike[str] | None = None,
 ) -> Preparation | ProximalProblem:
     """Carry out a recipe of any method on the images of some classes.
 
-    See `prepare` and `ProximalProblem.of`, also for what they raise.
+    See `prepare` and `ProximalProblem.of`, also for what they raise; only the latter has an `init`.
     """
     if isinstance(recipe, ProximalRecipe):
-        return ProximalProblem.of(recipe, selection)
+        return ProximalProblem.of(recipe, selection, init=init)
+    if init is not None:
+        raise AssemblyError("init starts a proximal descent", hint=f"not {recipe.method}")
     return prepare(recipe, selection)

@@ -176,6 +176,22 @@ def test_what_a_machine_cannot_do_is_said_before_a_job(  # noqa: PLR0917
     assert not (tmp_path / "out/rows.jsonl").exists()
 
 
+def test_a_target_that_runs_beat_is_told(run, study, tmp_path):
+    (tmp_path / "ring.txt").write_text("4 4\n1 2 1\n2 3 1\n3 4 1\n1 4 1\n")
+    family = '[[models.family]]\nkind = "sk"\nn = 10\ncount = 4\n'
+    files = '[models]\nfiles = ["ring.txt"]\ntargets = {"ring.txt" = -1.0}\n'
+    study.write_text(STUDY.replace(family, files))
+    assert sweep(run, study, "--out", tmp_path / "out")[0] == 0
+    assert summary_of(tmp_path / "out")["targets_beaten"] == ["ring.txt"]
+    assert "give better targets" in (tmp_path / "out/report.html").read_text()
+
+
+def test_a_folder_that_cannot_be_written_is_said_before_a_job(run, study):
+    status, _, err = sweep(run, study, "--out", "/proc/out")
+    assert status == 2
+    assert "cannot write to /proc/out" in err
+
+
 def test_a_dry_run_counts_and_writes_nothing(run, study, tmp_path):
     status, out, _ = sweep(run, study, "--dry-run", "--out", tmp_path / "out")
     assert status == 0

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 PACKAGES = ("network", "program", "solve", "training", "data", "linear", "model.trained")
 # Made by the package, and called by users only on what it made; recipes check by name and range.
 MADE = {
-    "Allocation", "Answer", "Assembly", "BitFunction", "Block", "Candidate", "Checkpoint", "Cost",
+    "AllImagesState", "Allocation", "Answer", "Assembly", "BitFunction", "Block", "Candidate",
+    "Checkpoint", "Cost",
     "Examples", "Expansion", "HardnessRecord", "HedgingState", "History", "Iterate", "LinearFit",
     "LocalSearchResult", "Optimum", "Outcome", "Pair", "PenaltyState", "PolishRecord",
     "Preparation", "ProximalProblem", "ProximalRecipe", "ProximalState", "ProximalStep",
@@ -123,7 +124,7 @@ def test_wrong_parameters_and_samples_of_an_estimator_are_named(estimator):
     X, y = [[0.0, 1.0], [1.0, 0.0]], [0, 1]
     taken = {
         "None": {"output_bias_bits", "round_trips", "block_reads", "block_spins", "callbacks",
-                 "checkpoint", "class_weight", "coupling_bits", "random_state"},
+                 "checkpoint", "class_weight", "coupling_bits", "init", "random_state"},
         "bool": {"early_stopping", "polish", "verbose"},
         "text": {"checkpoint", "device"},
         "dict": {"class_weight"} if hasattr(estimator, "classes_") else set(),  # by scikit-learn

@@ -50,6 +50,7 @@ WRONG = {
     "callbacks": (3, [3], "x", print),
     "class_weight": ("alike", 3, [1, 2]),
     "checkpoint": (3, "/nosuch/folder/x.npz", "/", b""),
+    "init": (3, "/nosuch/model.npz", "/", b""),
     "random_state": ("x", 2.5, -1, NAN, []),
     "batch": (None, NAN, "5", 2.5, (5,), (0, 3)),
     "train_samples": ("5", NAN, 0, -3, 2.5),

@@ -14,8 +14,8 @@ from qnn_train.cli.estimator_options import ESTIMATOR_OPTIONS, estimator_of, tra
 from qnn_train.data.columns import Target
 
 COLOURS = Target("y", "classification", np.array(["red", "blue"]), "text")
-# given by the command in other ways: a machine, a bar, a file, and the share kept apart
-OF_COMMANDS = {"device", "callbacks", "verbose", "checkpoint", "early_stopping"}
+# given by the command in other ways: a machine, a bar, files, and the share kept apart
+OF_COMMANDS = {"device", "callbacks", "verbose", "checkpoint", "init", "early_stopping"}
 
 
 @click.command

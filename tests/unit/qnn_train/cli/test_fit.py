@@ -133,3 +133,19 @@ def test_an_interrupt_of_a_process_leaves_nothing(flowers, guessing, tmp_path):
     assert process.returncode == 130
     assert said.splitlines()[-1] == "error: interrupted"
     assert not (tmp_path / "unfinished").exists()
+
+
+def test_a_model_file_is_refined_and_one_of_other_columns_refused(flowers, tmp_path, capsys):
+    few = ["fit", flowers, "--target", "kind", "--oracle", "descent", "--hidden", "2"]
+    assert run(program, [*few, "--sweeps", "1", "--out", "first", "--quiet"]) == 0
+    again = [*few, "--sweeps", "2", "--init", "first/model.npz"]
+    assert run(program, [*again, "--out", "second"]) == 0
+    assert "start" in capsys.readouterr().out
+    report = json.loads((tmp_path / "second/report.json").read_text())
+    first = json.loads((tmp_path / "first/report.json").read_text())
+    assert report["history"][0]["sweep"] == 0
+    assert report["history"][0]["train_score"] == first["train"]["accuracy"]["value"]
+    assert report["history"][-1]["best_objective"] <= report["history"][0]["objective"]
+    assert report["parameters"]["init"] == "first/model.npz"
+    assert run(program, [*again, "--drop", "width"]) == 2
+    assert "columns" in capsys.readouterr().err

@@ -106,3 +106,42 @@ def test_what_does_not_fit_together_is_refused_in_one_line(arguments, sentence, 
     assert said.out == ""
     assert sentence in said.err
     assert said.err.count("\n") == 1
+
+
+def test_a_model_file_is_refined_and_its_loss_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    small = ["proximal", "--recipe", "pairs-4x4", "--oracle", "descent", "--runs", "2"]
+    assert run(program, [*small, "--sweeps", "1", "--out", "first", "--quiet"]) == 0
+    refined = [*small, "--sweeps", "2", "--seed", "1", "--init", "first/model.npz"]
+    assert run(program, [*refined, "--out", "second", "--checkpoint", "kept.npz"]) == 0
+    assert "start" in capsys.readouterr().out
+    first, second = (
+        json.loads((tmp_path / name / "report.json").read_text()) for name in ("first", "second")
+    )
+    assert second["init"]["train_accuracy"] == first["train_accuracy"]
+    assert second["history"]["calls"][0] == 0
+    assert second["history"]["objective"][-1] <= second["init"]["objective"]
+    again = ["--resume", "kept.npz", "--quiet", "--json", "third.json"]
+    assert run(program, again) == 2
+    assert "another init" in capsys.readouterr().err
+    assert run(program, [*again, "--init", "first/model.npz"]) == 0
+    third = json.loads((tmp_path / "third.json").read_text())
+    assert third["history"] == second["history"]
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (["--hidden", "3"], "layers 16-4-majority, not 16-3-majority"),
+        (["--classes", "1,2"], "classes (3, 6), not (1, 2)"),
+        (["--grid", "2"], "grid 4, not 2"),
+    ],
+)
+def test_a_model_file_of_something_else_is_refused(tmp_path, monkeypatch, capsys, more, sentence):
+    monkeypatch.chdir(tmp_path)
+    small = ["proximal", "--recipe", "pairs-4x4", "--oracle", "descent", "--runs", "2", "--quiet"]
+    assert run(program, [*small, "--sweeps", "1", "--out", "first"]) == 0
+    assert run(program, [*small, "--init", "first/model.npz", *more]) == 2
+    assert sentence in capsys.readouterr().err.replace("\n", " ")
+    assert run(program, ["--init", "first/model.npz", "--quiet"]) == 2
+    assert "not qcgd" in capsys.readouterr().err

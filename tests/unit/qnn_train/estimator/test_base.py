@@ -13,6 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from cim_hal import DevicePool, open_device
+from qnn_train import QuantizedNetworkRegressor
 from qnn_train.errors import AssemblyError, CheckpointError
 
 
@@ -137,3 +138,67 @@ def test_verbose_tells_of_each_sweep(pair, capsys):
 def test_a_parameter_out_of_range_is_refused_by_fit(pair, change):
     with pytest.raises(AssemblyError):
         classifier(**change).fit(*pair)
+
+
+def test_a_given_model_is_where_every_start_begins_and_is_never_made_worse(pair, tmp_path):
+    pytest.importorskip("onnx")
+    options = {"oracle": "descent", "starts": 1}
+    first = classifier(**options, sweeps=1).fit(*pair)
+    first.save_integers(tmp_path / "model.npz")
+    first.save_onnx(tmp_path / "model.onnx")
+    for init in (first.model_, tmp_path / "model.npz", str(tmp_path / "model.onnx")):
+        still = classifier(oracle="descent", starts=2, ladder=(1e6,), init=init).fit(*pair)
+        assert np.array_equal(still.decision_function(pair[0]), first.decision_function(pair[0]))
+        bits = first.model_.networks.to_bits()[0]
+        assert all(np.array_equal(each.network.to_bits(), bits) for each in still.found_)
+    refined = classifier(**options, init=first.model_, random_state=5, verbose=True).fit(*pair)
+    before = refined.history_[0]
+    assert (before.sweep, before.calls) == (0, 0)
+    assert before.train_score == first.score(*pair)
+    assert refined.history_[-1].best_objective <= before.objective
+    assert [told.sweep for told in refined.history_] == list(range(len(refined.history_)))
+
+
+def test_a_refinement_goes_on_from_its_checkpoint_and_from_no_other_start(pair, tmp_path):
+    options = {"oracle": "descent", "starts": 2, "checkpoint": tmp_path / "there.npz"}
+    one, other = (
+        classifier(oracle="descent", sweeps=1, random_state=seed).fit(*pair).model_
+        for seed in (1, 2)
+    )
+    whole = classifier(**options | {"checkpoint": None}, init=one).fit(*pair)
+    classifier(**options, init=one, callbacks=[lambda told: told.sweep == 2]).fit(*pair)
+    again = classifier(**options, init=one).fit(*pair)
+    assert again.history_ == whole.history_
+    with pytest.raises(CheckpointError, match="another init"):
+        classifier(**options, init=other).fit(*pair)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"hidden": 5}, "layers"),
+        ({"weights": "2bit"}, "biases of layer 1"),
+        ({"clip": 2.0}, "activation of layer 1 hard_tanh with knots"),
+        ({"levels": 8}, "levels 16, not 8"),
+        ({"init": "nowhere.npz"}, "nowhere.npz"),
+        ({"init": 3}, "init = 3"),
+    ],
+)
+def test_a_model_of_something_else_is_refused(pair, options, sentence):
+    model = classifier(oracle="descent", sweeps=1).fit(*pair).model_
+    with pytest.raises(ValueError, match=sentence):
+        classifier(**{"oracle": "descent", "init": model} | options).fit(*pair)
+
+
+def test_a_model_of_other_answers_or_of_several_networks_is_refused(pair):
+    X, y = pair
+    options = {"oracle": "descent", "sweeps": 2}
+    model = classifier(**options, vote=2).fit(X, y).model_
+    with pytest.raises(ValueError, match="2 networks that vote"):
+        classifier(**options, init=model).fit(X, y)
+    for features, answers in ((X[:, :3], y), (X, y == y[0])):
+        with pytest.raises(ValueError, match=r"other features 4, not 3|other labels"):
+            classifier(**options, init=model).fit(features, answers)
+    reals = QuantizedNetworkRegressor(oracle="descent", sweeps=1, init=model)
+    with pytest.raises(ValueError, match="kind classifier, not regressor"):
+        reals.fit(X, X[:, 0])
