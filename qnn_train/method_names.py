@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-__all__ = ["MACHINE", "ON_PARTS", "ORACLES", "QCBO_METHODS"]
+__all__ = ["MACHINE", "ON_ALL", "ON_PARTS", "ORACLES", "QCBO_METHODS"]
 
 QCBO_METHODS: Mapping[str, str] = MappingProxyType(
     {
@@ -17,10 +17,14 @@ QCBO_METHODS: Mapping[str, str] = MappingProxyType(
         "dlbo-2": "conditional gradients on parts coupled by first and second moments; "
         "a lower bound",
         "qph": "progressive hedging: parts one by one, pulled towards their mean",
+        "qcgd-all": "conditional gradients with all images: the machine has the parameters, "
+        "the host what belongs to one image",
+        "penalty-all": "the same with one weight for all constraints, and no multipliers",
         "random": "random weights, as many as a call has runs; no machine is asked",
     }
 )
 ON_PARTS = ("dlbo", "dlbo-2", "qph")
+ON_ALL = ("qcgd-all", "penalty-all")  # whose problems do not grow with images
 
 MACHINE = "machine"
 ORACLES: Mapping[str, str] = MappingProxyType(

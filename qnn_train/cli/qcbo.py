@@ -15,7 +15,7 @@ from qnn_train.cli.options import (
     output_options,
     samples,
 )
-from qnn_train.method_names import ON_PARTS, QCBO_METHODS
+from qnn_train.method_names import ON_ALL, ON_PARTS, QCBO_METHODS
 
 if TYPE_CHECKING:
     from qnn_train.training.recipe import Recipe
@@ -31,7 +31,7 @@ LEVELS = (
     "Steps of an input a standard deviation of its cell's brightness, up to two deviations; "
     "without it inputs are signs."
 )
-LINES = "\n".join(f"  {name:<10}{about}" for name, about in QCBO_METHODS.items())
+LINES = "\n".join(f"  {name:<12}{about}" for name, about in QCBO_METHODS.items())
 
 
 @click.command("qcbo", epilog=f"\n\b\nMethods:\n{LINES}")
@@ -81,9 +81,10 @@ def _check(run: RunOptions, method: str, changes: dict[str, Any]) -> None:
     """
     if run.classes == "all" or (run.classes and len(run.classes) != 2):
         raise click.UsageError(f"--method {method} tells two classes apart; say qnn-train proximal")
-    if changes.get("train_samples") == "all":
+    if changes.get("train_samples") == "all" and method not in ON_ALL:
         raise click.UsageError(
-            f"--method {method} takes a number of images; say qnn-train proximal"
+            f"--method {method} takes a number of images; "
+            f"say --method {ON_ALL[0]} or qnn-train proximal"
         )
     for name in ("batch", "pack"):
         if name in changes and method not in ON_PARTS:
@@ -96,4 +97,6 @@ def _check(run: RunOptions, method: str, changes: dict[str, Any]) -> None:
 def _recipe(dataset: str, n_classes: int, changes: dict[str, Any]) -> Recipe:  # noqa: ARG001
     from qnn_train.training.recipe import Recipe
 
+    if changes.get("train_samples") == "all":
+        changes["train_samples"] = None
     return Recipe(**changes)

@@ -1,5 +1,6 @@
 """Solvers, with an Ising machine as oracle: conditional gradients and their neighbours."""
 
+from qnn_train.solve.all_images import AllImagesState, all_images_gradient
 from qnn_train.solve.classical_search import (
     LocalSearchResult,
     RandomSearchState,
@@ -49,6 +50,7 @@ from qnn_train.solve.qcgd import (
 )
 
 __all__ = [
+    "AllImagesState",
     "Annealing",
     "AnnealingOracle",
     "Answer",
@@ -92,6 +94,7 @@ __all__ = [
     "SessionOracle",
     "SquaredError",
     "State",
+    "all_images_gradient",
     "conditional_gradient",
     "cp_sat",
     "default_weight",

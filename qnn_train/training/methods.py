@@ -7,12 +7,15 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal, Protocol, TypeAlias
 
+import numpy as np
+
 from qnn_train.arguments import checked
 from qnn_train.arrays import Arrays, BitArray
 from qnn_train.errors import TrainingError
 from qnn_train.method_names import QCBO_METHODS
 from qnn_train.program import Assembly, Parts, Task
 from qnn_train.solve import (
+    AllImagesState,
     BoundedDual,
     Candidate,
     CoupledProblem,
@@ -28,6 +31,7 @@ from qnn_train.solve import (
     RhoSchedule,
     Scorer,
     State,
+    all_images_gradient,
     conditional_gradient,
     penalty_method,
     progressive_hedging,
@@ -35,10 +39,12 @@ from qnn_train.solve import (
     restored,
     to_arrays,
 )
+from qnn_train.solve.all_images import Rule
 from qnn_train.solve.qcgd import ConicProgram
 
 __all__ = [
     "METHODS",
+    "AllImages",
     "Decomposed",
     "Gradient",
     "Hedging",
@@ -183,6 +189,48 @@ class Hedging:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AllImages:
+    """Conditional gradients with the constraints of all images.
+
+    Parameters
+    ----------
+    rule, penalty, margin
+        See `all_images_gradient`.
+    seed : int
+        Of the first network.
+    """
+
+    rule: Rule = "multipliers"
+    penalty: float = 0.03
+    margin: float = 1.0
+    seed: int = 0
+    batch: None = None
+
+    @property
+    def about(self) -> str:
+        """What the rule is."""
+        return QCBO_METHODS["qcgd-all" if self.rule == "multipliers" else "penalty-all"]
+
+    def start(self, task: Task | Assembly, oracle: Oracle, saved: Arrays | None = None) -> Iterates:
+        """Descend with the host at the side of the machine; the task is not assembled."""
+        if not isinstance(task, Task):
+            raise TrainingError("an assembled program is too large", hint="pass the Task")
+        images = len(np.asarray(task.inputs))
+        start = AllImagesState.start(task.architecture, images, seed=self.seed)
+        return all_images_gradient(
+            task.architecture,
+            task.inputs,
+            task.labels,
+            oracle,
+            loss=task.loss,
+            rule=self.rule,
+            penalty=self.penalty,
+            margin=self.margin,
+            state=restored(start, saved),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class RandomSearch:
     """Random weights, without a machine.
 
@@ -219,6 +267,8 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "dlbo": Decomposed(),
         "dlbo-2": Decomposed(moments=2),
         "qph": Hedging(),
+        "qcgd-all": AllImages(),
+        "penalty-all": AllImages(rule="penalty"),
         "random": RandomSearch(),
     }
 )
@@ -239,6 +289,8 @@ def method_named(name: str, *, batch: int, n_samples: int, seed: int) -> Method:
         return replace(method, batch=batch)
     if isinstance(method, RandomSearch):
         return replace(method, n_samples=n_samples, seed=seed)
+    if isinstance(method, AllImages):
+        return replace(method, seed=seed)
     return method
 
 

@@ -14,6 +14,7 @@ from qnn_train.arguments import checked
 from qnn_train.arrays import Array, BitArray, NDArray
 from qnn_train.data import ImageSet, Pair, PooledLevels, PooledSign
 from qnn_train.errors import CheckpointError
+from qnn_train.method_names import ON_ALL
 from qnn_train.model.trained import TrainedModel
 from qnn_train.network import Architecture, QuantizedNetwork
 from qnn_train.program import Assembly, ProgramSize, SquaredLoss, Task, spins_needed
@@ -71,6 +72,8 @@ class Preparation:
 
     def spins_of(self, batch: int | None) -> int:
         """Bits that the largest part of `batch` images may need; of the program if it is None."""
+        if self.recipe.method in ON_ALL:
+            return self.architecture.n_bits
         samples = len(self.inputs)
         if batch is None or batch >= samples:
             return self.spins
@@ -123,7 +126,7 @@ class Preparation:
         recipe, batch = self.recipe, self.method.batch
         self.check_fits(capabilities, batch=batch)
         spins = self.spins_of(batch) + capabilities.field_spins
-        size = ProgramSize.of(self.task.largest_part(batch))
+        size = self._size()
         runs = recipe.iterations * recipe.n_runs
         rows = [
             ("method", f"{recipe.method}: {self.method.about}"),
@@ -147,8 +150,7 @@ class Preparation:
     ) -> Outcome:
         """Measure the best network on the test images; once, after the last step."""
         state, pair, last = stepper.state, self.pair, stepper.rows[-1]
-        network, batch = state.best.network, self.method.batch
-        size = ProgramSize.of(self.task.largest_part(batch))
+        network, size = state.best.network, self._size()
         report = RunReport.of(
             self.recipe,
             pair,
@@ -166,7 +168,7 @@ class Preparation:
             couplings=size.couplings,
             equalities=size.equalities,
             products=size.products,
-            batch=batch,
+            batch=self.method.batch,
             steps=len(stepper.rows),
             candidates=len(state.networks),
             seconds=seconds,
@@ -188,6 +190,19 @@ class Preparation:
         return method_named(
             recipe.method, batch=recipe.batch, n_samples=recipe.n_runs, seed=recipe.seed
         )
+
+    def _size(self) -> ProgramSize:
+        """Return the size of the largest problem that a machine gets, and of its program."""
+        if self.recipe.method not in ON_ALL:
+            return ProgramSize.of(self.task.largest_part(self.method.batch))
+        widest = int(np.abs(self.inputs).sum(axis=1).argmax())
+        labels = self.chosen.labels[[widest]]
+        task = replace(self.task, inputs=self.inputs[[widest]], labels=labels)
+        one = ProgramSize.of(task.assembly)
+        spins, neurons = self.architecture.n_bits, self.architecture.layers[0].outputs
+        couplings = neurons * (each := spins // neurons) * (each - 1) // 2
+        equalities = one.equalities * len(self.inputs)
+        return replace(one, spins=spins, couplings=couplings, equalities=equalities)
 
     @cached_property
     def _each(self) -> int:
@@ -217,7 +232,9 @@ def prepare(recipe: Recipe, pair: Pair) -> Preparation:
         A code of weights or biases that does not exist.
     """
     architecture = recipe.architecture
-    chosen = pair.train.take(pair.train.stratified(recipe.train_samples, seed=recipe.seed))
+    chosen, samples = pair.train, recipe.train_samples
+    if samples is not None:
+        chosen = chosen.take(chosen.stratified(samples, seed=recipe.seed))
     known = pair.train if recipe.score == "train" else chosen
     features: PooledSign | PooledLevels
     if recipe.levels is None:

@@ -28,7 +28,7 @@ from qnn_train.checks import (
     whole,
 )
 from qnn_train.errors import AssemblyError, TrainingError
-from qnn_train.method_names import MACHINE, ORACLES
+from qnn_train.method_names import MACHINE, ON_ALL, ORACLES
 from qnn_train.network import (
     Architecture,
     Layer,
@@ -73,7 +73,7 @@ SHARED: Mapping[str, Check] = {
 }
 RECIPE: Mapping[str, Check] = {
     **SHARED,
-    "train_samples": COUNT,
+    "train_samples": optional(COUNT),
     "score": one_of(("train", "subset")),
     "method": text,
     "levels": optional(COUNT),
@@ -125,8 +125,9 @@ class Recipe:
 
     Parameters
     ----------
-    train_samples : int
-        Images in the program, drawn evenly from the two classes of the training split.
+    train_samples : int or None
+        Images in the program, drawn evenly from the two classes of the training split; None for
+        all, which the methods of `ON_ALL` take.
     grid : int
         Cells along a side; the network has grid² inputs.
     levels : int or None
@@ -165,7 +166,7 @@ class Recipe:
         Bits of a coupling; None for those of the machine.
     """
 
-    train_samples: int = 20
+    train_samples: int | None = 20
     grid: int = 4
     levels: int | None = None
     hidden: int | tuple[int, ...] = 3
@@ -187,6 +188,11 @@ class Recipe:
         _take(self, RECIPE)
         if self.pack and self.oracle != MACHINE:
             raise AssemblyError("pack puts parts together for a machine", hint="leave it out")
+        if self.train_samples is None and self.method not in ON_ALL:
+            raise AssemblyError(
+                f"all images in a program of the method {self.method}",
+                hint=f"a number of images, or the method {' or '.join(ON_ALL)}",
+            )
 
     @property
     def architecture(self) -> Architecture:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 PACKAGES = ("network", "program", "solve", "training", "data", "linear", "model.trained")
 # Made by the package, and called by users only on what it made; recipes check by name and range.
 MADE = {
-    "Allocation", "Answer", "Assembly", "BitFunction", "Block", "Candidate", "Checkpoint", "Cost",
+    "AllImagesState", "Allocation", "Answer", "Assembly", "BitFunction", "Block", "Candidate",
+    "Checkpoint", "Cost",
     "Examples", "Expansion", "HardnessRecord", "HedgingState", "History", "Iterate", "LinearFit",
     "LocalSearchResult", "Optimum", "Outcome", "Pair", "PenaltyState", "PolishRecord",
     "Preparation", "ProximalProblem", "ProximalRecipe", "ProximalState", "ProximalStep",

@@ -39,7 +39,7 @@ def test_help_says_what_each_method_is(capsys):
     assert run(program, ["--help"]) == 0
     said = capsys.readouterr().out
     for name, method in METHODS.items():
-        assert f"  {name:<10}{method.about}" in said
+        assert f"  {name:<12}{method.about}" in said
 
 
 def test_a_program_too_large_for_the_machine_is_refused_with_one_that_fits(guessing, capsys):
