@@ -137,12 +137,12 @@ def _show(found: dict[str, Any], folder: Path) -> None:
             *(f"{point['factors'][name]:g}" for name in names),
             f"{point['success_probability']:.3f}",
             f"{point['low']:.3f} to {point['high']:.3f}",
-            f"{point['r99']:.3g}",
+            "" if point["r99"] is None else f"{point['r99']:.3g}",
             str(point["n_runs"]),
         ]
         for point in found["points"]
     ]
-    print_table(*names, "success", "95 %", "R99", "runs", rows=rows, title=found["study"])
+    print_table(*names, found["figure"], "95 %", "R99", "runs", rows=rows, title=found["study"])
     lines = [one["verdict"] for one in found["verdicts"]]
     say(*lines, *found["retuned"].get("warnings", ()), f"written: {folder / 'report.html'}")
 

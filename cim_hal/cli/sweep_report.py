@@ -20,7 +20,7 @@ __all__ = ["figure_of", "page"]
 # Okabe and Ito's colours, which colour-blind readers tell apart; markers and dashes say the same.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 MARKERS, DASHES = "osD^vPX", ("-", "--", "-.", ":")
-INK = "#26303c"
+INK, SUCCESS = "#26303c", "success probability"
 MAX_LINES, MAX_PANELS = 7, 6
 
 INTERVALS = (
@@ -64,8 +64,12 @@ def figure_of(summary: dict[str, Any]) -> Figure:
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, (at, group) in zip(axes, groups, strict=False):
         _curves(axis, group, summary["retuned"].get("points", []), x, others[:1], at)
+        axis.set_ylabel(summary["figure"])
+        what = "models" if summary["figure"] == SUCCESS else "trainings"
+        label = f"{points[0]['n_instances']} {what}, 95 %"
+        axis.set_title(label, loc="right", fontsize=9, color=INK)
     if has_map:
-        _map(figure, axes[n - 1], points, x, others[0])
+        _map(figure, axes[n - 1], summary, x, others[0])
     for axis in axes[n:]:
         axis.set_axis_off()
     return figure
@@ -104,9 +108,7 @@ def _curves(  # noqa: PLR0917  what is drawn, and by what
         axis.fill_between(levels, low, high, color=COLOURS[k], alpha=0.15, linewidth=0)
         _retuned_line(axis, line, tuned, x, COLOURS[k])
     _rounded_line(axis, groups[0][1], x)
-    axis.set(xlabel=x, ylabel="success probability", ylim=(-0.03, 1.03), title=title)
-    some = points[0]
-    axis.set_title(f"{some['n_instances']} models, 95 %", loc="right", fontsize=9, color=INK)
+    axis.set(xlabel=x, ylim=(-0.03, 1.03), title=title)
     axis.legend(fontsize=9)
 
 
@@ -138,7 +140,8 @@ def _rounded_line(axis: Axes, points: list[dict[str, Any]], x: str) -> None:
         )
 
 
-def _map(figure: Figure, axis: Axes, points: Sequence[dict[str, Any]], x: str, y: str) -> None:
+def _map(figure: Figure, axis: Axes, summary: dict[str, Any], x: str, y: str) -> None:
+    points = summary["points"]
     across, up = (sorted({p["factors"][name] for p in points}) for name in (x, y))
     values = np.full((len(up), len(across)), np.nan)
     for p in points:
@@ -151,7 +154,7 @@ def _map(figure: Figure, axis: Axes, points: Sequence[dict[str, Any]], x: str, y
     axis.set_xticks(range(len(across)), [f"{level:g}" for level in across])
     axis.set_yticks(range(len(up)), [f"{level:g}" for level in up])
     axis.set(xlabel=x, ylabel=y)
-    figure.colorbar(image, ax=axis, label="success probability")
+    figure.colorbar(image, ax=axis, label=summary["figure"])
 
 
 # ---- the page -------------------------------------------------------------------------------
@@ -213,21 +216,19 @@ def _list(title: str, lines: Sequence[str]) -> str:
 
 def _table(points: Sequence[dict[str, Any]]) -> str:
     names = list(points[0]["factors"])
-    columns = [*names, "success", "95 %", "R99", "95 %", "gap", "models", "runs"]
+    columns = [*names, "figure", "95 %", "R99", "95 %", "gap", "models", "runs"]
     head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
     rows = "".join(f"<tr>{_cells(point, names)}</tr>" for point in points)
     return f"<h2>Points</h2><div class='wide'><table><tr>{head}</tr>{rows}</table></div>"
 
 
 def _cells(point: dict[str, Any], names: Sequence[str]) -> str:
-    values = [
-        *(f"{point['factors'][name]:g}" for name in names),
-        f"{point['success_probability']:.3f}",
-        f"{point['low']:.3f} – {point['high']:.3f}",
-        f"{point['r99']:.3g}",
-        f"{point['r99_low']:.3g} – {point['r99_high']:.3g}",
-        f"{point['energy_gap']:.2%}",
-        str(point["n_instances"]),
-        str(point["n_runs"]),
-    ]
+    values = [f"{point['factors'][name]:g}" for name in names]
+    values += [f"{point['success_probability']:.3f}", f"{point['low']:.3f} – {point['high']:.3f}"]
+    if point["r99"] is None:  # of a training
+        values += ["", "", ""]
+    else:
+        ends = f"{point['r99_low']:.3g} – {point['r99_high']:.3g}"
+        values += [f"{point['r99']:.3g}", ends, f"{point['energy_gap']:.2%}"]
+    values += [str(point["n_instances"]), str(point["n_runs"])]
     return "".join(f"<td>{html.escape(value)}</td>" for value in values)

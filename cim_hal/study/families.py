@@ -36,10 +36,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Instance:
-    """A model of a study, its name, and its target."""
+    """What a study has several of: a model with its target, or, without a model, a training."""
 
     name: str
-    model: IsingModel
+    model: IsingModel | None
     target: Target
 
 

@@ -27,7 +27,7 @@ Levels = Annotated[list[int | float], Field(min_length=1, max_length=1000)]
 
 class _Head(FileTable):
     name: Annotated[str, Field(min_length=1, max_length=100)]
-    task: Literal["sample"] = "sample"
+    task: Literal["sample", "train"] = "sample"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
 
@@ -59,6 +59,13 @@ class _Models(FileTable):
         if unknown := set(self.targets) - set(self.files):
             raise ValueError(f"targets of files that are not listed: {', '.join(sorted(unknown))}")
         return self
+
+
+class _Train(FileTable):
+    """Trainings, one for each seed; further options are those of the package that trains."""
+
+    seeds: Annotated[int, Field(ge=1, le=1000)] = 10
+    options: dict[str, Any] = Field(default_factory=dict)
 
 
 class _Machine(FileTable):
@@ -118,7 +125,8 @@ class Study(FileTable):
     """A study file; it is validated whole before any work."""
 
     study: _Head
-    models: _Models
+    models: _Models | None = None
+    train: _Train | None = None
     machine: _Machine = _Machine()
     factors: dict[str, Levels]
     repeat: _Repeat = _Repeat()
@@ -135,6 +143,7 @@ class Study(FileTable):
     def _is_possible(self) -> Study:
         if not self.factors:
             raise ValueError("factors: there are none; give one level of one, at least")
+        self._check_task()
         for name, levels in self.factors.items():
             if len(set(levels)) < len(levels):
                 raise ValueError(f"factors.{name}: a level stands twice")
@@ -150,8 +159,15 @@ class Study(FileTable):
             raise ValueError(f"factors: more than {MAX_POINTS} combinations of levels")
         return self
 
+    def _check_task(self) -> None:
+        for name, table in {"sample": self.models, "train": self.train}.items():
+            what = {"sample": "[models]", "train": "[train]"}[name]
+            if (table is not None) != (self.study.task == name):
+                needs = "needs" if self.study.task == name else "has no"
+                raise ValueError(f"a study with task = {self.study.task!r} {needs} {what}")
+
     def _check_nuisance(self, nuisance: _Nuisance) -> None:
-        if not self.models.family:
+        if self.models is None or not self.models.family:
             raise ValueError("nuisance: models to tune on are drawn: give a [[models.family]]")
         if both := nuisance.levels.keys() & self.factors.keys():
             raise ValueError(f"nuisance: {', '.join(sorted(both))} is a factor already")

@@ -15,6 +15,7 @@ from cim_hal.study.shares import Interval, of_models, repeats
 
 if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
+    from cim_hal.model.ising import IsingModel
     from cim_hal.study.families import Instance
     from cim_hal.study.plan import Cliff, Point
     from cim_hal.study.rows import Row
@@ -37,7 +38,11 @@ class Rounding:
     """Survival of the optima of small models in the levels of a machine, each computed once."""
 
     def __init__(self, instances: Sequence[Instance], capabilities: Capabilities) -> None:
-        self._small = [i for i in instances if i.model.n_spins <= MAX_SPINS]
+        self._small = [
+            (i.name, i.model)
+            for i in instances
+            if i.model is not None and i.model.n_spins <= MAX_SPINS
+        ]
         self._capabilities = capabilities
         self._energies: dict[str, Any] = {}
         self._known: dict[int | None, list[Survival]] = {}
@@ -46,15 +51,15 @@ class Rounding:
         """Return the survival of each small model at a number of bits, None for the machine's."""
         if bits not in self._known:
             self._known[bits] = [
-                survival(i.model, self._capabilities, bits=bits, energies=self._all(i))
-                for i in self._small
+                survival(model, self._capabilities, bits=bits, energies=self._all(name, model))
+                for name, model in self._small
             ]
         return self._known[bits]
 
-    def _all(self, instance: Instance) -> Any:
-        if instance.name not in self._energies:
-            self._energies[instance.name] = all_energies(instance.model)
-        return self._energies[instance.name]
+    def _all(self, name: str, model: IsingModel) -> Any:
+        if name not in self._energies:
+            self._energies[name] = all_energies(model)
+        return self._energies[name]
 
 
 def point_summary(
@@ -63,6 +68,7 @@ def point_summary(
     """Return the figures of a point, in the words of ``summary.json``."""
     here = [row for row in rows.values() if tuple(row.factors.items()) == point]
     share = sweep.share(point, rows)
+    is_sampled = sweep.study.train is None
     r99 = repeats(share.of_family)
     bits = dict(point).get("coupling_bits")
     found = {
@@ -73,10 +79,10 @@ def point_summary(
         "low_of_these": share.of_these.low,
         "high_of_these": share.of_these.high,
         "is_bounded": share.is_bounded,
-        "r99": r99.value,
-        "r99_low": r99.low,
-        "r99_high": r99.high,
-        "energy_gap": float(np.mean([gap(row) for row in here])),
+        "r99": r99.value if is_sampled else None,
+        "r99_low": r99.low if is_sampled else None,
+        "r99_high": r99.high if is_sampled else None,
+        "energy_gap": float(np.mean([gap(row) for row in here])) if is_sampled else None,
         "n_instances": len({row.model for row in here}),
         "n_runs": sum(row.runs for row in here),
         "device_s": sum(row.device_s for row in here),
@@ -297,6 +303,7 @@ def summary(sweep: Sweep, rows: dict[str, Row], points: Sequence[Point]) -> dict
     return {
         "format": 1,
         "study": study.study.name,
+        "figure": "success probability" if study.train is None else "test accuracy",
         "device": sweep.capabilities.name,
         "machine": sweep.capabilities.model_dump(mode="json"),
         "points": found,

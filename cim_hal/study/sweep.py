@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import queue
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,15 +26,17 @@ from cim_hal.study.families import Instance, Target, draw, target_of
 from cim_hal.study.plan import JOB_FACTORS, Family, Point, Study, read_study
 from cim_hal.study.rows import Row, RowFile, key_of
 from cim_hal.study.shares import Share, share_of
+from cim_hal.study.tasks import TrainTask, train_task
 from cim_hal.toml_files import did_you_mean
 
 if TYPE_CHECKING:
     from cim_hal.client.session import Session
     from cim_hal.machine.capabilities import Capabilities
 
-__all__ = ["STUDY", "Sweep", "draw_apart", "draw_models", "prepare_folder", "repeat_row"]
+__all__ = ["STUDY", "TEST", "Sweep", "draw_apart", "draw_models", "prepare_folder", "repeat_row"]
 
 STUDY = "study.toml"
+TEST = "test samples"  # the source of targets of trainings
 APART = 1_000_000  # from here on models of a family are for tuning only
 
 Report = Callable[[Row, int, int], None]  # a row, jobs done, jobs known so far
@@ -88,12 +91,14 @@ class Sweep:
             for target in targets or [machine.device]:
                 config = MachineConfig.of(target, None if targets else machine.options)
                 for _ in range(jobs):
-                    self._sessions.put(self._stack.enter_context(open_device(config)))
+                    session = self._stack.enter_context(open_device(config))
+                    self._sessions.put((session, config))
             self.n_workers = max(len(targets), 1) * jobs
-            first = self._sessions.get()
-            self._sessions.put(first)
+            first, _ = pair = self._sessions.get()
+            self._sessions.put(pair)
             self.capabilities: Capabilities = first.capabilities
-            _check(study, instances, self.capabilities)
+            self._task = train_task() if study.train is not None else None
+            _check(study, instances, self.capabilities, self._task)
         except BaseException:
             self._stack.close()
             raise
@@ -132,8 +137,11 @@ class Sweep:
         seed = self._seed(instance, batch)
         levels = dict(point)
         settings = {n: float(v) for n, v in levels.items() if n not in JOB_FACTORS}
+        model = instance.model
+        if model is None:  # it would be a training
+            raise TypeError(instance.name)
         samples = session.sample(
-            instance.model,
+            model,
             _schedule(levels, session.capabilities),
             n_runs=self.study.repeat.runs,
             seed=seed,
@@ -145,7 +153,7 @@ class Sweep:
             factors=levels,
             model=instance.name,
             model_digest=samples.record.coupling,
-            n_spins=instance.model.n_spins,
+            n_spins=model.n_spins,
             batch=batch,
             seed=seed,
             device=session.capabilities.name,
@@ -159,8 +167,28 @@ class Sweep:
             configurations=samples.diversity.configurations,
             device_s=float(samples.record.device_s),
             rounding_error=float(samples.record.lowering.max_error),
-            software=f"cim-hal {version('cim-hal')}",
+            software=_software(),
             spins_sha256=hashlib.sha256(_spins_by_run(samples)).hexdigest(),
+        )
+
+    def _make_training(
+        self, task: TrainTask, config: MachineConfig, point: Point, instance: Instance
+    ) -> Row:
+        seed, levels = self._seed(instance, 0), dict(point)
+        recipe = {name: level for name, level in levels.items() if name in task.factors}
+        settings = {n: float(v) for n, v in levels.items() if n not in task.factors}
+        known = {**config.settings, **self.study.machine.settings, **settings}
+        here, options = config.model_copy(update={"settings": known}), self.study.train
+        began = time.perf_counter()
+        with open_device(here) as session:
+            found = task.train(session, options.options if options else {}, recipe, seed)
+            device = session.capabilities.name
+        objective = found.objective
+        return Row(
+            *(levels, instance.name, "", found.n_spins, 0, seed, device, found.tested),
+            *(found.correct, instance.target.energy, instance.target.source),
+            *(objective, objective, 0.0, 1, time.perf_counter() - began, 0.0),
+            *(_software(), found.sha256),
         )
 
     def _make(self, jobs: list[_Job], rows: RowFile, report: Report, n_all: int) -> None:
@@ -181,11 +209,13 @@ class Sweep:
 
     def on_free_session(self, point: Point, instance: Instance, batch: int) -> Row:
         """Run one job on the next session that is free."""
-        session = self._sessions.get()
+        session, config = self._sessions.get()
         try:
+            if self._task is not None:
+                return self._make_training(self._task, config, point, instance)
             return self._make_job(session, point, instance, batch)
         finally:
-            self._sessions.put(session)
+            self._sessions.put((session, config))
 
     def _needs_more(self, point: Point, rows: dict[str, Row], n_batches: int) -> bool:
         repeat = self.study.repeat
@@ -213,6 +243,10 @@ class Sweep:
         return int(words.generate_state(1, np.uint32)[0])
 
 
+def _software() -> str:
+    return f"cim-hal {version('cim-hal')}"
+
+
 # ---- before work begins ---------------------------------------------------------------------
 
 
@@ -221,21 +255,28 @@ def draw_models(study: Study, folder: Path, *, are_copies: bool = True) -> Itera
 
     Files are the copies in the `folder` of the results, or relative to the folder of the study.
     """
-    for number, name in enumerate(study.models.files):
+    for k in range(study.train.seeds if study.train else 0):
+        yield Instance(f"seed-{k}", None, Target(0.0, TEST))
+    models = study.models
+    if models is None:
+        return
+    for number, name in enumerate(models.files):
         path = _copy_of(folder, number, name) if are_copies else folder / name
         model = read_model(path).model
-        given = study.models.targets.get(name)
+        given = models.targets.get(name)
         known = None if given is None else Target(given, "given")
         yield Instance(name, model, known or target_of(model, None, (study.study.seed,)))
-    for number, family in enumerate(study.models.family):
+    for number, family in enumerate(models.family):
         for k in range(family.count):
             yield _drawn(family, number, k, f"{family.kind}-{family.n}-{number}.{k}")
 
 
 def draw_apart(study: Study) -> Iterator[Instance]:
     """Yield models of the same families that are for tuning only."""
-    for number, family in enumerate(study.models.family if study.nuisance else ()):
-        for k in range(study.nuisance.models if study.nuisance else 0):
+    if study.nuisance is None or study.models is None:
+        return
+    for number, family in enumerate(study.models.family):
+        for k in range(study.nuisance.models):
             yield _drawn(family, number, APART + k, f"apart-{family.kind}-{family.n}-{number}.{k}")
 
 
@@ -262,7 +303,7 @@ def prepare_folder(file: Path, folder: Path, *, resume: bool) -> Study:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not copy.exists():
-            for number, name in enumerate(study.models.files):
+            for number, name in enumerate(study.models.files if study.models else ()):
                 _keep_model(file.parent / name, _copy_of(folder, number, name))
             shutil.copyfile(file, copy)
     except OSError as error:
@@ -291,14 +332,25 @@ def repeat_row(sweep: Sweep, row: Row) -> Row:
     return sweep.on_free_session(tuple(row.factors.items()), instance, row.batch)
 
 
-def _check(study: Study, instances: Sequence[Instance], capabilities: Capabilities) -> None:
+def _check(
+    study: Study,
+    instances: Sequence[Instance],
+    capabilities: Capabilities,
+    task: TrainTask | None,
+) -> None:
+    own: Collection[str] = JOB_FACTORS
+    if task is not None and study.train is not None:
+        own = task.factors
+        task.check(study.train.options, study.factors)
     known = {setting.name: setting for setting in capabilities.settings}
     tuned = study.nuisance.levels if study.nuisance else {}
     for name, levels in {**study.factors, **tuned}.items():
-        if name in JOB_FACTORS:
+        if name in own and task is None:
             _check_job_factor(name, levels, capabilities)
+        elif name in own:
+            continue
         elif name not in known:
-            names = [*JOB_FACTORS, *known]
+            names = [*own, *known]
             raise StudyError(
                 f"factor {name}: {capabilities.name} has no such setting",
                 hint=did_you_mean(name, names),
@@ -312,7 +364,8 @@ def _check(study: Study, instances: Sequence[Instance], capabilities: Capabiliti
             f"{capabilities.max_runs} runs"
         )
     for instance in instances:
-        lower(instance.model, capabilities)
+        if instance.model is not None:
+            lower(instance.model, capabilities)
 
 
 def _check_job_factor(name: str, levels: Sequence[float], capabilities: Capabilities) -> None:

@@ -28,6 +28,7 @@ EXERCISED_BY = {
     "cim_hal.cli.precision": "unit/cim_hal/study/test_precision.py",
     "cim_hal.cli.sweep_report": "integration/test_sweep.py",
     "cim_hal.study.run": "integration/test_sweep.py",
+    "cim_hal.study.tasks": "integration/test_study_task.py",
     # The checks of the conformance suite, each tried on a machine that breaks its promise.
     "cim_hal.conformance.promises": "conformance/test_conformance.py",
     "cim_hal.conformance.sampling": "conformance/test_conformance.py",

@@ -1,0 +1,64 @@
+"""Tasks of a study beside sampling: other packages bring them, as entry points."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cim_hal.errors import StudyError
+
+if TYPE_CHECKING:
+    from cim_hal.client.session import Session
+
+__all__ = ["GROUP", "TrainTask", "Trained", "train_task"]
+
+GROUP = "cim_hal.study_tasks"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training on a machine, and how well it went.
+
+    Attributes
+    ----------
+    correct, tested : int
+        Test samples.
+    objective : float
+        Of the training, at its end.
+    n_spins : int
+        Of the problems that were sent to the machine.
+    sha256 : str
+        Of the network.
+    """
+
+    correct: int
+    tested: int
+    objective: float
+    n_spins: int
+    sha256: str
+
+
+class TrainTask(Protocol):
+    """Training of a network, for studies with ``task = "train"``."""
+
+    factors: Collection[str]  # levels of these go to `train`, of others to the machine
+
+    def check(self, options: Mapping[str, Any], levels: Mapping[str, Collection[Any]]) -> None:
+        """Raise a `StudyError` unless each training of these options and levels can begin."""
+        ...
+
+    def train(
+        self, session: Session, options: Mapping[str, Any], levels: Mapping[str, Any], seed: int
+    ) -> Trained:
+        """Train a network on a machine."""
+        ...
+
+
+def train_task() -> TrainTask:
+    """Return what is installed for trainings; `StudyError` if there is nothing."""
+    for point in entry_points(group=GROUP, name="train"):
+        return point.load()
+    hint = "install the distribution that has qnn_train"
+    raise StudyError("no package for trainings is installed", hint=hint)

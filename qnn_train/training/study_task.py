@@ -1,0 +1,77 @@
+"""Trainings in studies of robustness: accuracy over any field of a recipe, and of the machine."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import fields
+from functools import lru_cache
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from cim_hal.errors import CimError, StudyError
+from cim_hal.study.tasks import Trained
+from qnn_train.data.datasets import Pair, load_digits
+from qnn_train.data.fashion_mnist import data_directory, load_fashion_mnist
+from qnn_train.training.qcbo import prepare
+from qnn_train.training.recipe import Recipe
+from qnn_train.training.run import run_recipe
+
+if TYPE_CHECKING:
+    from cim_hal import Session
+
+__all__ = ["RecipeTask", "task"]
+
+DATASETS = ("digits", "fashion-mnist")
+OWN = ("dataset", "classes")  # options that are no fields of a recipe
+
+
+class RecipeTask:
+    """Trainings of two classes by recipes: a `cim_hal.study.tasks.TrainTask`.
+
+    Options are `dataset` ("digits" or "fashion-mnist", in ``$QNN_DATA_DIR``), `classes` (two) and
+    the fields of a `Recipe`; factors are its fields too.
+    """
+
+    factors: Collection[str] = tuple(f.name for f in fields(Recipe) if f.name != "seed")
+
+    def check(self, options: Mapping[str, Any], levels: Mapping[str, Collection[Any]]) -> None:
+        """Raise a `StudyError` unless each training of these options and levels can begin."""
+        names = [name for name in levels if name in self.factors]
+        for values in product(*(levels[name] for name in names)):
+            try:
+                prepare(*_prepared(options, dict(zip(names, values, strict=True)), 0))
+            except (CimError, TypeError, ValueError) as error:
+                raise StudyError(f"train: {error}") from None
+
+    def train(
+        self, session: Session, options: Mapping[str, Any], levels: Mapping[str, Any], seed: int
+    ) -> Trained:
+        """Train a network on a machine."""
+        outcome = run_recipe(prepare(*_prepared(options, levels, seed)), session)
+        report, model = outcome.report, outcome.model
+        network = hashlib.sha256()
+        for array in (*model.network.weights, *model.network.biases):
+            network.update(array.tobytes())
+        correct = round(report.test_accuracy * report.n_test)
+        objective = report.objective if report.objective is not None else 0.0
+        return Trained(correct, report.n_test, float(objective), report.spins, network.hexdigest())
+
+
+def _prepared(
+    options: Mapping[str, Any], levels: Mapping[str, Any], seed: int
+) -> tuple[Recipe, Pair]:
+    recipe = {name: value for name, value in options.items() if name not in OWN}
+    dataset, classes = options.get("dataset", "digits"), options.get("classes", (0, 1))
+    if dataset not in DATASETS:
+        raise StudyError(f"dataset = {dataset!r}", hint=f"one of {', '.join(DATASETS)}")
+    return Recipe(**{**recipe, **levels, "seed": seed}), _pair(dataset, *classes)
+
+
+@lru_cache(4)
+def _pair(dataset: str, first: int, second: int) -> Pair:
+    loaded = load_digits() if dataset == "digits" else load_fashion_mnist(data_directory(None))
+    return loaded.pair(first, second)
+
+
+task = RecipeTask()

@@ -1,0 +1,73 @@
+"""Studies of trainings: accuracy over fields of a recipe and settings of the machine."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cim_hal.errors import StudyError
+from cim_hal.study import tasks
+
+TRAIN = """
+[study]
+name = "few bits"
+task = "train"
+[train]
+seeds = 3
+options = {dataset = "digits", classes = [0, 1], train_samples = 8, iterations = 2, n_runs = 4}
+[machine]
+device = "emulator-mean-field"
+[factors]
+coupling_bits = [2, 8]
+noise = [0.0, 0.01]
+"""
+
+
+@pytest.fixture
+def study(tmp_path):
+    path = tmp_path / "study.toml"
+    path.write_text(TRAIN)
+    return path
+
+
+def test_a_study_of_trainings_tells_accuracy_and_its_rows_repeat(run, study, tmp_path):
+    out = str(tmp_path / "out")
+    status, said, err = run("sweep", str(study), "--out", out, "--json")
+    assert status == 0, err
+    summary = json.loads(said)
+    assert summary["figure"] == "test accuracy"
+    assert len(summary["points"]) == 4
+    for point in summary["points"]:
+        assert point["success_probability"] > 0.6  # of zeros and ones, by eight images
+        assert point["n_instances"] == 3
+        assert point["r99"] is None
+    assert "test accuracy" in (tmp_path / "out/report.html").read_text()
+    assert run("sweep", "--row", "5", out)[0] == 0
+    assert run("sweep", str(study), "--out", out, "--resume")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ('"digits"', '"digts"', "one of digits"),
+        ("train_samples = 8", "train_samples = 100000", "training samples"),
+        ("iterations = 2", "iterationz = 2", "iterationz"),
+        ("noise", "noize", "did you mean noise"),
+        ('task = "train"', 'task = "sample"', "needs [models]"),
+        ("[train]\nseeds = 3\noptions", "[training]\nseeds = 3\noptions", "no key 'training'"),
+    ],
+)
+def test_what_no_training_can_have_is_said_before_one(run, study, tmp_path, old, new, complaint):  # noqa: PLR0917
+    assert old in TRAIN
+    study.write_text(TRAIN.replace(old, new))
+    status, _, err = run("sweep", str(study), "--out", str(tmp_path / "out"))
+    assert status == 2
+    assert complaint in err
+    assert not (tmp_path / "out/rows.jsonl").exists()
+
+
+def test_a_study_of_trainings_needs_a_package_that_trains(monkeypatch):
+    monkeypatch.setattr(tasks, "GROUP", "no.such.group")
+    with pytest.raises(StudyError, match="no package for trainings"):
+        tasks.train_task()
