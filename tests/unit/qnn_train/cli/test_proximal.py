@@ -92,7 +92,10 @@ def test_a_dry_run_says_the_cost_and_leaves_nothing(endpoint, tmp_path, monkeypa
         (["--sweeps", "3"], "No such option"),
         (["proximal", "--iterations", "3"], "No such option"),
         (["--classes", "all"], "two classes apart; say qnn-train proximal"),
-        (["--train-samples", "all"], "number of images; say qnn-train proximal"),
+        (
+            ["--train-samples", "all"],
+            "number of images; say --method qcgd-all or qnn-train proximal",
+        ),
         (["proximal", "--classes", "1,2,3", "--readout", "majority"], "majority vote"),
         (["proximal", "--grid", "3"], "does not divide"),
         (["proximal", "--recipe", "pears"], "pairs-4x4"),
