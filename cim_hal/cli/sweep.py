@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from cim_hal.cli.common import json_option, print_json, print_table, progress_on, whole_file
 from cim_hal.console import say
 from cim_hal.errors import StudyError
-from cim_hal.option_types import COUNT, OutputFolder, Target
+from cim_hal.option_types import COUNT, MAX_COUNT, OutputFolder, Target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,7 +48,10 @@ TOO_WIDE = 3  # exit status where an interval stayed wider than was asked for
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and end.")
 @click.option("--csv", "as_csv", is_flag=True, help="Write the rows as CSV too.")
 @click.option(
-    "--row", "number", type=click.IntRange(0), help="Run the job of a row of a DIR again."
+    "--row",
+    "number",
+    type=click.IntRange(0, MAX_COUNT),
+    help="Run the job of a row of a DIR again.",
 )
 @json_option
 def sweep(
