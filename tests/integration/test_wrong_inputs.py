@@ -49,12 +49,14 @@ BASE: dict[str, dict[str, str]] = {
     "lock": THERE,
     "monitor": THERE,
     "new-driver": {"name": "bench-1"},
+    "precision": {"model_path": "graph"},
     "record": {"target": SERVER, "path": "new"},
     "replay": {"path": "file"},
     "reset": THERE,
     "sample": HERE | {"model_path": "graph"},
     "serve": HERE,
     "status": THERE,
+    "sweep": {"study_path": "study", "folder": "new"},
     "tune": HERE | {"model_path": "graph"},
     "unlock": THERE,
     "qnn-train compare": {"data": "file", "device": "counted:make"},
@@ -66,11 +68,19 @@ BASE: dict[str, dict[str, str]] = {
     "qnn-train proximal": {"device": "counted:make"},
     "qnn-train qcbo": {"device": "counted:make"},
 }
+STUDY = """
+study = {name = "x"}
+models = {files = ["graph"]}
+machine = {device = "counted:make"}
+factors = {coupling_bits = [2]}
+"""
 NUMBERS = ("nan", "inf", "x")
 # Wrong values of parameters whose type does not say them; none where every text is right.
 TEXTS: dict[str, tuple[str, ...]] = {
     "action": ("nonsense",),
+    "class_weight": (),  # the column knows
     "classes": ("x", "1,", "1.5", "nan", "-1,2"),
+    "clip": ("x", "", "0", "-1", "nan", "1,,2"),
     "data_dir": ("file",),
     "plug": (),
     "unplug": (),
@@ -81,6 +91,7 @@ TEXTS: dict[str, tuple[str, ...]] = {
     "hidden": ("x", "-1", "1.5", "8,0", "nan", "8,,4"),
     "job_ids": (),  # the server knows
     "key": ("nosuch.key",),
+    "ladder": ("x", "", "0", "-1", "nan", "1,,2"),
     "limits": ("x", "lease_s", "lease_s=nan", "lease_s=x", "leases=1", "lease_s=-1"),
     "model_path": ("nosuch",),
     "name": ("a b", "", "ä", "../x"),
@@ -176,6 +187,7 @@ def _made(monkeypatch, tmp_path) -> list[Annealer]:
         monkeypatch.setenv(variable, str(tmp_path / "home"))
     (tmp_path / "file").write_text("")
     (tmp_path / "graph").write_text("2 1\n1 2 1\n")
+    (tmp_path / "study").write_text(STUDY)
     (tmp_path / "folder").mkdir()
     return count_drivers(monkeypatch)
 
@@ -218,7 +230,7 @@ def test_a_wrong_value_is_one_line_and_no_work(name, parameter, made, capsys, tm
         if isinstance(option, click.Option) and parameter not in UNNAMED:
             assert max(option.opts, key=len) in said.err
         names = {path.name for path in tmp_path.iterdir()} - {"home", "state"}
-        assert names == {"file", "graph", "folder"}, value
+        assert names == {"file", "graph", "folder", "study"}, value
 
 
 def test_samples_do_not_replace_their_model(tmp_path, capsys):
