@@ -78,6 +78,7 @@ def sweep(
       cim-hal sweep --row 17 bits
     """  # noqa: D301
     from cim_hal.study.plan import read_study
+    from cim_hal.study.run import plain
 
     if number is not None:
         _again(study_path, number, devices, as_json=as_json)
@@ -89,7 +90,7 @@ def sweep(
         raise click.UsageError("Missing option '--out'.")
     found = _measure(study_path, folder, devices, resume=resume, jobs=jobs, as_csv=as_csv)
     if as_json:
-        print_json(found)
+        print_json(plain(found))
     else:
         _show(found, folder)
     if not found["is_complete"]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cim_hal.text import printable
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -165,7 +167,10 @@ def page(summary: dict[str, Any], study: str) -> str:
     picture = io.StringIO()
     figure_of(summary).savefig(picture, format="svg")
     svg = picture.getvalue()
-    title, machine = html.escape(summary["study"]), json.dumps(summary["machine"], indent=1)
+    title, machine = (
+        html.escape(printable(summary["study"])),
+        json.dumps(summary["machine"], indent=1),
+    )
     parts = [
         f"<!doctype html><html lang='en'><meta charset='utf-8'><title>{title}</title>",
         "<meta name='viewport' content='width=device-width, initial-scale=1'>",

@@ -47,8 +47,11 @@ class Family(FileTable):
         return kind
 
 
+_FileName = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
+
+
 class _Models(FileTable):
-    files: Annotated[tuple[str, ...], Field(max_length=MAX_MODELS, strict=False)] = ()
+    files: Annotated[tuple[_FileName, ...], Field(max_length=MAX_MODELS, strict=False)] = ()
     targets: dict[str, float] = Field(default_factory=dict)
     family: Annotated[tuple[Family, ...], Field(max_length=1000, strict=False)] = ()
 
@@ -56,6 +59,8 @@ class _Models(FileTable):
     def _is_not_empty(self) -> _Models:
         if not self.files and not self.family:
             raise ValueError("there are none: give files, or a [[models.family]]")
+        if len(set(self.files)) < len(self.files):
+            raise ValueError("files: a file stands twice, and would count as two models")
         if unknown := set(self.targets) - set(self.files):
             raise ValueError(f"targets of files that are not listed: {', '.join(sorted(unknown))}")
         return self
@@ -147,6 +152,8 @@ class Study(FileTable):
         for name, levels in self.factors.items():
             if len(set(levels)) < len(levels):
                 raise ValueError(f"factors.{name}: a level stands twice")
+        if both := self.machine.settings.keys() & self.factors.keys():
+            raise ValueError(f"machine.settings: {', '.join(sorted(both))} is a factor already")
         for cliff in self.cliff:
             if cliff.factor not in self.factors:
                 raise ValueError(f"cliff: {did_you_mean(cliff.factor, self.factors)}")

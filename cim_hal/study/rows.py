@@ -14,7 +14,7 @@ from cim_hal.errors import StudyError
 if TYPE_CHECKING:
     from cim_hal.study.plan import Point
 
-__all__ = ["FORMAT", "PARQUET", "Row", "RowFile", "export_csv", "export_parquet", "key_of"]
+__all__ = ["FORMAT", "PARQUET", "ROWS", "Row", "RowFile", "export_csv", "export_parquet", "key_of"]
 
 FORMAT = 1
 ROWS, PARQUET, CSV = "rows.jsonl", "rows.parquet", "rows.csv"

@@ -15,7 +15,7 @@ from cim_hal.study.sweep import Sweep, draw_apart, draw_models, prepare_folder
 if TYPE_CHECKING:
     from cim_hal.study.plan import Point, Study
 
-__all__ = ["SUMMARY", "run_study"]
+__all__ = ["SUMMARY", "plain", "run_study"]
 
 SUMMARY = "summary.json"
 
@@ -78,7 +78,7 @@ def run_study(
     table = list(ordered.values())
     if export_parquet(table, folder) is None or csv:
         export_csv(table, folder)
-    (folder / SUMMARY).write_text(json.dumps(_plain(found), indent=1) + "\n", encoding="utf-8")
+    (folder / SUMMARY).write_text(json.dumps(plain(found), indent=1) + "\n", encoding="utf-8")
     return found
 
 
@@ -112,12 +112,12 @@ def _with(study: Study, others: Point, name: str, level: float) -> Point:
     return tuple((factor, levels[factor]) for factor in study.factors)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return a value that JSON has: a number that is not finite becomes a text."""
     if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
+        return {name: plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [plain(one) for one in value]
     if isinstance(value, float) and abs(value) == float("inf"):
         return "inf" if value > 0 else "-inf"
     return value

@@ -14,6 +14,8 @@ from cim_hal.study.plan import JOB_FACTORS
 from cim_hal.study.shares import Interval, of_models, repeats
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.model.ising import IsingModel
     from cim_hal.study.families import Instance
@@ -218,14 +220,15 @@ def _comparisons(
     """Yield differences of a factor's levels to its reference, with p-values of all tests."""
     from scipy.stats import t
 
-    shares, reference = _by_level(rows, name), references[name]
+    others = [factor for factor in references if factor != name]
+    shares, reference = _by_level(rows, name, others), references[name]
     for level in sorted(shares.keys() - {reference}):
-        models = sorted(shares[level].keys() & shares[reference].keys())
-        if len(models) < 2:
+        lost, least = _losses(shares[reference], shares[level])
+        if len(lost) < 2:
             continue
-        lost = np.array([shares[reference][m] - shares[level][m] for m in models])
-        mean, df = float(lost.mean()), len(models) - 1
-        error = float(lost.std(ddof=1)) / math.sqrt(len(models)) or 1e-12
+        mean, df = float(lost.mean()), len(lost) - 1
+        spread = float(lost.std(ddof=1))
+        error = spread / math.sqrt(len(lost)) if spread > 1e-9 else least
         half = float(t.ppf(0.975, df)) * error
         yield {
             "factor": name,
@@ -234,7 +237,7 @@ def _comparisons(
             "lost": mean,
             "low": mean - half,
             "high": mean + half,
-            "n_instances": len(models),
+            "n_instances": len(lost),
             "p_degrades": float(t.sf(mean / error, df)),
             "p_improves": float(t.sf(-mean / error, df)),
             "p_equal": float(t.sf((MARGIN - abs(mean)) / error, df)),
@@ -255,17 +258,46 @@ def references_of(factors: dict[str, list[Any]], capabilities: Capabilities) -> 
     }
 
 
-def _by_level(rows: Sequence[Row], name: str) -> dict[float, dict[str, float]]:
-    """Return the mean success of each model at each level of a factor."""
-    counts: dict[float, dict[str, list[int]]] = {}
+Place = tuple[str, tuple[float, ...]]  # a model, at levels of the other factors
+Counts = dict[Place, tuple[int, int]]  # successes and runs
+
+
+def _by_level(rows: Sequence[Row], name: str, others: Sequence[str]) -> dict[float, Counts]:
+    """Return the successes of each model, at levels of the others, for each level of a factor."""
+    counts: dict[float, Counts] = {}
     for row in rows:
-        found = counts.setdefault(row.factors[name], {}).setdefault(row.model, [0, 0])
-        found[0] += row.successes
-        found[1] += row.runs
-    return {
-        level: {model: hits / runs for model, (hits, runs) in found.items()}
-        for level, found in counts.items()
-    }
+        place = row.model, tuple(row.factors[other] for other in others)
+        found = counts.setdefault(row.factors[name], {})
+        successes, runs = found.get(place, (0, 0))
+        found[place] = successes + row.successes, runs + row.runs
+    return counts
+
+
+def _losses(reference: Counts, level: Counts) -> tuple[NDArray[np.float64], float]:
+    """Return the mean loss of each model over levels of the others where both were measured.
+
+    A level that a cliff added stands at some of the others only, and jobs differ in number: means
+    of all rows of each level would differ by these. The second value is the error of the mean of
+    the runs alone, of one success and one failure more at each place, for models that all lose the
+    same and so show no spread.
+    """
+    lost: dict[str, list[float]] = {}
+    variance: dict[str, list[float]] = {}
+    for place in sorted(reference.keys() & level.keys()):
+        (hits, runs), (hits_here, runs_here) = reference[place], level[place]
+        lost.setdefault(place[0], []).append(hits / runs - hits_here / runs_here)
+        of_runs = _variance(hits, runs) + _variance(hits_here, runs_here)
+        variance.setdefault(place[0], []).append(of_runs)
+    squares = [np.mean(found) / len(found) for found in variance.values()]
+    return np.array([float(np.mean(found)) for found in lost.values()]), (
+        math.sqrt(sum(squares)) / max(len(squares), 1)
+    )
+
+
+def _variance(successes: int, runs: int) -> float:
+    """Return the variance of a share, of one success and one failure more than were seen."""
+    p = (successes + 1) / (runs + 2)
+    return p * (1 - p) / runs
 
 
 def _holm(p_values: Sequence[float], error_rate: float) -> list[bool]:

@@ -24,7 +24,7 @@ from cim_hal.model.files import read_model
 from cim_hal.model.schedule import PumpSchedule
 from cim_hal.study.families import Instance, Target, draw, target_of
 from cim_hal.study.plan import JOB_FACTORS, Family, Point, Study, read_study
-from cim_hal.study.rows import Row, RowFile, key_of
+from cim_hal.study.rows import ROWS, Row, RowFile, key_of
 from cim_hal.study.shares import Share, share_of
 from cim_hal.study.tasks import TrainTask, train_task
 from cim_hal.toml_files import did_you_mean
@@ -293,7 +293,7 @@ def prepare_folder(file: Path, folder: Path, *, resume: bool) -> Study:
     `StudyError` if there are results already and they are not to be resumed, or of another study.
     """
     study, copy = read_study(file), folder / STUDY
-    if copy.exists():
+    if _has_rows(folder) and copy.exists():
         if copy.read_bytes() != file.read_bytes():
             hint = "choose another folder, or bring back the file"
             raise StudyError(f"{folder} holds another study than {file}", hint=hint)
@@ -302,13 +302,19 @@ def prepare_folder(file: Path, folder: Path, *, resume: bool) -> Study:
             raise StudyError(f"{folder} holds results of this study", hint=hint)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not copy.exists():
+        if not _has_rows(folder):
             for number, name in enumerate(study.models.files if study.models else ()):
                 _keep_model(file.parent / name, _copy_of(folder, number, name))
             shutil.copyfile(file, copy)
     except OSError as error:
         raise StudyError(f"{folder} cannot be written: {error.strerror}") from None
     return study
+
+
+def _has_rows(folder: Path) -> bool:
+    """Return whether there are results: a study that was refused has left only its file."""
+    path = folder / ROWS
+    return path.exists() and path.stat().st_size > 0
 
 
 def _copy_of(folder: Path, number: int, name: str) -> Path:

@@ -174,6 +174,18 @@ def test_what_a_machine_cannot_do_is_said_before_a_job(  # noqa: PLR0917
     assert status == 2
     assert complaint in err
     assert not (tmp_path / "out/rows.jsonl").exists()
+    study.write_text(STUDY.replace("runs = 8", "runs = 1"))  # mended, it may use the folder
+    assert sweep(run, study, "--out", tmp_path / "out")[0] == 0
+
+
+def test_json_has_no_infinite_numbers(run, study, tmp_path):
+    (tmp_path / "pair.txt").write_text("2 1\n1 2 1\n")
+    family = '[[models.family]]\nkind = "sk"\nn = 10\ncount = 4\n'
+    files = '[models]\nfiles = ["pair.txt"]\ntargets = {"pair.txt" = -9.0}\n'
+    study.write_text(STUDY.replace(family, files))
+    status, out, _ = sweep(run, study, "--out", tmp_path / "out", "--json")
+    assert status == 0
+    assert json.loads(out, parse_constant=pytest.fail)["points"][0]["r99"] == "inf"
 
 
 def test_a_target_that_runs_beat_is_told(run, study, tmp_path):

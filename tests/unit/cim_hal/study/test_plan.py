@@ -47,6 +47,9 @@ def test_points_are_all_combinations_in_the_order_of_the_file(tmp_path):
         ("[2, 8]", f"{list(range(1001))}", "at most 1000"),
         ('name = "bits"', 'name = "bits"\ntask = "trian"', "sample"),
         ("[study]", "[study", "is not TOML"),
+        ("[[models.family]]", "[models]\nfiles = ['a', 'a']\n[[models.family]]", "stands twice"),
+        ("[[models.family]]", '[models]\nfiles = ["\\u0000"]\n[[models.family]]', "files"),
+        ("[factors]", "[machine]\nsettings = {'adc.bits' = 3}\n[factors]", "a factor already"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path, old, new, complaint):

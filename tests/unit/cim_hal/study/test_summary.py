@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -69,6 +71,34 @@ def test_a_loss_is_told_and_equality_is_not_the_lack_of_a_loss():
     assert not found[1]["degrades"]
     few = verdicts(rows({0: 0.6, 1: 0.6}, rng, n_models=3), {"noise": 0})
     assert [each["verdict"].split(":")[1].split(",")[0] for each in few] == [" undecided"]
+
+
+def test_levels_are_compared_at_the_same_levels_of_the_others():
+    """A cliff adds levels at some levels of the others, and jobs differ in number."""
+    shares = {(0, 2): 10, (0, 8): 60, (1, 2): 10, (1, 8): 60, (1, 5): 50}
+    found = [
+        replace(row(noise, k, hits), factors={"noise": noise, "bits": bits}, batch=batch)
+        for (noise, bits), hits in shares.items()
+        for k in range(12)
+        for batch in range(3 if (noise, bits) == (1, 8) else 1)
+    ]
+    lost = {
+        (each["factor"], each["level"]): each["lost"]
+        for each in verdicts(found, {"noise": 0, "bits": 8})
+    }
+    expected = {("noise", 1): 0.0, ("bits", 2): 50 / 64, ("bits", 5): 10 / 64}
+    assert lost == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("runs", "hits", "verdict"),
+    [(4, 4, "undecided"), (4, 3, "undecided"), (64, 64, "as good"), (64, 0, "success degrades")],
+)
+def test_models_that_all_lose_the_same_show_nothing_in_few_runs(runs, hits, verdict):
+    found = [row(0, k, runs, runs) for k in range(12)] + [row(1, k, hits, runs) for k in range(12)]
+    few = found if runs == 64 else [each for each in found if each.model in {"m0", "m1", "m2"}]
+    (said,) = verdicts(few, {"noise": 0})
+    assert said["verdict"].split(": ")[1].startswith(verdict)
 
 
 @pytest.mark.slow
