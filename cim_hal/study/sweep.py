@@ -39,6 +39,15 @@ STUDY = "study.toml"
 TEST = "test samples"  # the source of targets of trainings
 APART = 1_000_000  # from here on models of a family are for tuning only
 
+ALIKE = (
+    "has_field",
+    "coupling_bits",
+    "field_bits",
+    "default_pump",
+    "default_round_trips",
+    "settings",
+)
+
 Report = Callable[[Row, int, int], None]  # a row, jobs done, jobs known so far
 
 
@@ -69,7 +78,7 @@ class Sweep:
     Raises
     ------
     StudyError
-        A factor that no job can set, or a level out of its range.
+        A factor that no job can set, or a level out of its range; machines that differ.
     CapabilityError
         A model that is too large for the machine.
     """
@@ -86,17 +95,17 @@ class Sweep:
         self.study, self.instances, self.apart = study, instances, apart
         self._numbers = {i.name: number for number, i in enumerate([*instances, *apart])}
         self._stack, self._sessions = ExitStack(), queue.SimpleQueue[Any]()
-        machine = study.machine
+        machine, machines = study.machine, list[Any]()
         try:
             for target in targets or [machine.device]:
                 config = MachineConfig.of(target, None if targets else machine.options)
                 for _ in range(jobs):
                     session = self._stack.enter_context(open_device(config))
                     self._sessions.put((session, config))
+                    machines.append(session)
             self.n_workers = max(len(targets), 1) * jobs
-            first, _ = pair = self._sessions.get()
-            self._sessions.put(pair)
-            self.capabilities: Capabilities = first.capabilities
+            self.capabilities: Capabilities = machines[0].capabilities
+            _check_alike([session.capabilities for session in machines])
             self._task = train_task() if study.train is not None else None
             _check(study, instances, self.capabilities, self._task)
         except BaseException:
@@ -372,6 +381,19 @@ def _check(
     for instance in instances:
         if instance.model is not None:
             lower(instance.model, capabilities)
+
+
+def _check_alike(machines: Sequence[Capabilities]) -> None:
+    """Refuse machines of several kinds: which of them had a job would be by chance."""
+    first = machines[0]
+    for other in machines[1:]:
+        for name in ALIKE:
+            if getattr(other, name) != getattr(first, name):
+                raise StudyError(
+                    f"{first.name} and {other.name} differ in {name}: a study has machines of one "
+                    "kind",
+                    hint="run the study once on each, in folders of their own",
+                )
 
 
 def _check_job_factor(name: str, levels: Sequence[float], capabilities: Capabilities) -> None:

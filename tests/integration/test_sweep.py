@@ -109,6 +109,13 @@ def test_several_machines_share_the_jobs_and_change_no_row(study, tmp_path):
     assert [done for _, done, _ in seen] == list(range(1, 17))
 
 
+def test_machines_of_several_kinds_are_refused(run, study, tmp_path):
+    both = ["--device", "emulator-mean-field", "--device", "emulator-ideal"]
+    status, _, err = sweep(run, study, "--out", tmp_path / "out", *both)
+    assert status == 2
+    assert "emulator-mean-field and emulator-ideal differ in has_field" in err
+
+
 def test_a_row_repeats_and_says_so(run, study, tmp_path):
     out = tmp_path / "out"
     assert sweep(run, study, "--out", out)[0] == 0
