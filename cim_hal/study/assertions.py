@@ -111,9 +111,11 @@ def assert_success(
     AssertionError
         The success probability is less.
     ValueError
-        A probability out of range, or `margin` is not from 0 to `at_least`.
+        A probability out of range, `margin` is not between 0 and `at_least`, or no jobs.
     """
     _check(at_least=at_least, confidence=confidence, missed=missed)
+    if not (0 < confidence < 1 and 0 < missed < 1 and max_jobs >= 1):
+        raise ValueError("confidence and missed must be between 0 and 1, and max_jobs 1 or more")
     if not 0 < margin < at_least:
         raise ValueError(f"margin = {margin}: it must be above 0 and below {at_least}")
     error, low, successes, runs = (1 - confidence) / 2, at_least - margin, 0, 0

@@ -65,6 +65,8 @@ def _prepared(
     dataset, classes = options.get("dataset", "digits"), options.get("classes", (0, 1))
     if dataset not in DATASETS:
         raise StudyError(f"dataset = {dataset!r}", hint=f"one of {', '.join(DATASETS)}")
+    if not isinstance(classes, list | tuple) or [type(each) for each in classes] != [int, int]:
+        raise StudyError(f"classes = {classes!r}", hint="two numbers, such as [3, 8]")
     return Recipe(**{**recipe, **levels, "seed": seed}), _pair(dataset, *classes)
 
 

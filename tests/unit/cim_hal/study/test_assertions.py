@@ -51,6 +51,12 @@ def test_probabilities_out_of_range_are_refused(wrong):
         assert_success(lambda _: Runs(1, 2), -1, at_least=0.05)
 
 
+@pytest.mark.parametrize("wrong", [{"confidence": 1}, {"missed": 0}, {"max_jobs": 0}])
+def test_a_sequential_test_that_could_not_end_or_begin_is_refused(wrong):
+    with pytest.raises(ValueError, match="max_jobs 1 or more"):
+        assert_success(lambda _: Runs(0, 2), -1, at_least=0.5, **wrong)
+
+
 def test_a_sequential_test_ends_on_a_real_machine():
     with open_device("emulator-mean-field") as session:
         assert_success(lambda seed: session.sample(PAIR, n_runs=8, seed=seed), -1, at_least=0.5)
