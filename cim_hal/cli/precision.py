@@ -40,19 +40,19 @@ def precision(
     from cim_hal.model.files import read_model
     from cim_hal.study.precision import dynamic_range, enough_bits
     from cim_hal.study.precision import precision as of_model
+    from cim_hal.study.run import plain
 
     model = read_model(model_path, format=model_format).model
     found = of_model(model, has_field=has_field)
     enough, spread = enough_bits(found), dynamic_range(model)
     if as_json:
-        print_json(
-            {
-                "n_spins": model.n_spins,
-                "dynamic_range": spread,
-                "enough_bits": enough,
-                "bits": [asdict(each) for each in found],
-            }
-        )
+        facts = {
+            "n_spins": model.n_spins,
+            "dynamic_range": spread,
+            "enough_bits": enough,
+            "bits": [asdict(each) for each in found],
+        }
+        print_json(plain(facts))
         return
     _show(found)
     say(f"largest over smallest number: {spread:.4g}", _verdict(found, enough))

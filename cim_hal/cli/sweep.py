@@ -183,12 +183,11 @@ def _plan(study: Study, folder: Path, devices: Sequence[str], *, as_json: bool) 
 def _again(folder: Path, number: int, devices: Sequence[str], *, as_json: bool) -> None:
     """Run the job of a row again, and say whether it gave the same spins."""
     from cim_hal.study.plan import read_study
-    from cim_hal.study.rows import RowFile
+    from cim_hal.study.rows import read_rows
     from cim_hal.study.sweep import STUDY, Sweep, draw_apart, draw_models, repeat_row
 
-    study, rows = read_study(folder / STUDY), RowFile(folder)
-    rows.close()
-    ordered = sorted(rows.rows.values(), key=lambda row: row.key)
+    study, rows = read_study(folder / STUDY), read_rows(folder)
+    ordered = sorted(rows, key=lambda row: row.key)
     if number >= len(ordered):
         raise StudyError(f"{folder} has {len(ordered)} rows, from 0 on: there is no row {number}")
     instances, apart = list(draw_models(study, folder)), list(draw_apart(study))

@@ -93,7 +93,10 @@ def enough_bits(found: Sequence[Precision]) -> int | None:
 
 
 def dynamic_range(model: IsingModel) -> float:
-    """Return the largest coupling or field over the smallest that is not zero."""
+    """Return the largest coupling or field over the smallest that is not zero, perhaps infinite."""
     values = np.abs(np.concatenate([dense(model.J).ravel(), np.asarray(model.h, float)]))
     values = values[values > 0]
-    return float(values.max() / values.min()) if len(values) else 1.0
+    if not len(values):
+        return 1.0
+    with np.errstate(over="ignore"):
+        return float(values.max() / values.min())

@@ -14,7 +14,17 @@ from cim_hal.errors import StudyError
 if TYPE_CHECKING:
     from cim_hal.study.plan import Point
 
-__all__ = ["FORMAT", "PARQUET", "ROWS", "Row", "RowFile", "export_csv", "export_parquet", "key_of"]
+__all__ = [
+    "FORMAT",
+    "PARQUET",
+    "ROWS",
+    "Row",
+    "RowFile",
+    "export_csv",
+    "export_parquet",
+    "key_of",
+    "read_rows",
+]
 
 FORMAT = 1
 ROWS, PARQUET, CSV = "rows.jsonl", "rows.parquet", "rows.csv"
@@ -84,9 +94,11 @@ class RowFile:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / ROWS
-        self.rows = {row.key: row for row in self._read()}
-        self._file = self._path.open("a", encoding="utf-8")
+        path = folder / ROWS
+        self.rows = {row.key: row for row in read_rows(folder)}
+        if path.exists() and not (data := path.read_bytes()).endswith(b"\n"):
+            path.write_bytes(data[: data.rfind(b"\n") + 1])
+        self._file = path.open("a", encoding="utf-8")
 
     def add(self, row: Row) -> None:
         """Write a row."""
@@ -98,14 +110,17 @@ class RowFile:
         """Close the file."""
         self._file.close()
 
-    def _read(self) -> list[Row]:
-        if not self._path.exists():
-            return []
-        data = self._path.read_bytes()
-        whole, _, cut = data.rpartition(b"\n")
-        if cut:
-            self._path.write_bytes(whole + b"\n" if whole else b"")
-        return [_row_of(self._path, k, line) for k, line in enumerate(whole.splitlines(), 1)]
+
+def read_rows(folder: Path) -> list[Row]:
+    """Return the rows in a folder, none where there is no file; a line that was cut is left out.
+
+    `StudyError` if a line is damaged.
+    """
+    path = folder / ROWS
+    if not path.exists():
+        return []
+    whole, _, _ = path.read_bytes().rpartition(b"\n")
+    return [_row_of(path, k, line) for k, line in enumerate(whole.splitlines(), 1)]
 
 
 def _row_of(path: Path, number: int, line: bytes) -> Row:

@@ -46,6 +46,13 @@ def test_fields_count(has_field):
     assert found[-1].survival.share == 1
 
 
+def test_a_range_beyond_all_numbers_is_infinite_and_json(tmp_path, capsys):
+    path = tmp_path / "far.txt"
+    path.write_text("3 2\n1 2 1e290\n2 3 1e-290\n")
+    assert console.run(program, ["precision", "--model", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["dynamic_range"] == "inf"
+
+
 def test_the_command_says_it(tmp_path, capsys):
     path = tmp_path / "triangle.txt"
     path.write_text("3 3\n1 2 5\n2 3 3\n1 3 7\n")

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cim_hal.errors import StudyError
-from cim_hal.study.rows import Row, RowFile, export_csv, export_parquet
+from cim_hal.study.rows import Row, RowFile, export_csv, export_parquet, read_rows
 
 ROW = Row(
     *({"noise": 0.5, "coupling_bits": 8}, "m", "", 8, 0, 1, "machine", 64, 3, -1.0),
@@ -24,6 +24,9 @@ def test_rows_come_back_and_a_line_that_was_cut_does_not(tmp_path):
     file.close()
     path = tmp_path / "rows.jsonl"
     path.write_bytes(path.read_bytes()[:-20])
+    data = path.read_bytes()
+    assert [row.batch for row in read_rows(tmp_path)] == [0, 1]
+    assert path.read_bytes() == data  # who only reads changes nothing
     again = RowFile(tmp_path)
     assert [row.batch for row in again.rows.values()] == [0, 1]
     again.add(replace(ROW, batch=2))
