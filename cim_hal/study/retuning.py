@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cim_hal.study.rows import by_point
 from cim_hal.study.shares import repeats
 from cim_hal.study.summary import gap, references_of, verdicts
 
@@ -40,8 +41,10 @@ def retune(
         return {}
     tried = {point: [(*point, *choice) for choice in nuisance.choices()] for point in points}
     machines.try_out(rows, [one for choices in tried.values() for one in choices], report)
+    apart = {instance.name for instance in machines.apart}
+    of_point = by_point(row for row in rows.rows.values() if row.model in apart)
     best = {
-        point: min(choices, key=lambda one: _failure(machines, rows.rows, one))
+        point: min(choices, key=lambda one: _failure(of_point[one]))
         for point, choices in tried.items()
     }
     machines.run(rows, best.values(), report)
@@ -55,13 +58,9 @@ def retuned_summary(
     study = machines.study
     if study.nuisance is None:
         return {}
-    here = {frozenset(point) for point in best.values()}
     apart = {instance.name for instance in machines.apart}
-    chosen = [
-        row
-        for row in rows.values()
-        if frozenset(row.factors.items()) in here and row.model not in apart
-    ]
+    of_point = by_point(row for row in rows.values() if row.model not in apart)
+    chosen = [row for point in dict.fromkeys(best.values()) for row in of_point[point]]
     found = verdicts(chosen, references_of(study.factors, machines.capabilities))
     return {
         "points": [_point(machines, rows, *pair) for pair in best.items()],
@@ -71,11 +70,9 @@ def retuned_summary(
     }
 
 
-def _failure(machines: Sweep, rows: dict[str, Row], point: Point) -> tuple[float, float]:
-    """Return how far a point fails on the models that are kept apart: successes, then energies."""
-    apart, at = {instance.name for instance in machines.apart}, dict(point)
-    found = [row for row in rows.values() if row.factors == at and row.model in apart]
-    return -float(sum(row.successes for row in found)), float(np.mean([gap(row) for row in found]))
+def _failure(rows: Sequence[Row]) -> tuple[float, float]:
+    """Return how far runs fail: by successes, then by energies."""
+    return -float(sum(row.successes for row in rows)), float(np.mean([gap(row) for row in rows]))
 
 
 def _point(machines: Sweep, rows: dict[str, Row], point: Point, tuned: Point) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ __all__ = [
     "ROWS",
     "Row",
     "RowFile",
+    "by_point",
     "export_csv",
     "export_parquet",
     "key_of",
@@ -84,6 +86,14 @@ class Row:
 def key_of(point: Point, model: str, batch: int) -> str:
     """Return the key of the row of a job."""
     return json.dumps([[list(level) for level in point], model, batch])
+
+
+def by_point(rows: Iterable[Row]) -> dict[Point, list[Row]]:
+    """Return the rows of each point, in their order."""
+    found: dict[Point, list[Row]] = defaultdict(list)
+    for row in rows:
+        found[tuple(row.factors.items())].append(row)
+    return found
 
 
 class RowFile:

@@ -11,6 +11,7 @@ import numpy as np
 
 from cim_hal.study.exhaustion import MAX_SPINS, Survival, all_energies, survival
 from cim_hal.study.plan import JOB_FACTORS
+from cim_hal.study.rows import by_point
 from cim_hal.study.shares import Interval, of_models, repeats
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from cim_hal.study.families import Instance
     from cim_hal.study.plan import Cliff, Point
     from cim_hal.study.rows import Row
+    from cim_hal.study.shares import Share
     from cim_hal.study.sweep import Sweep
 
 __all__ = [
@@ -65,11 +67,9 @@ class Rounding:
 
 
 def point_summary(
-    sweep: Sweep, point: Point, rows: dict[str, Row], rounding: Rounding
+    sweep: Sweep, point: Point, share: Share, here: Sequence[Row], rounding: Rounding
 ) -> dict[str, Any]:
-    """Return the figures of a point, in the words of ``summary.json``."""
-    here = [row for row in rows.values() if tuple(row.factors.items()) == point]
-    share = sweep.share(point, rows)
+    """Return the figures of a point and its rows, in the words of ``summary.json``."""
     is_sampled = sweep.study.train is None
     r99 = repeats(share.of_family)
     bits = dict(point).get("coupling_bits")
@@ -329,7 +329,11 @@ def _sentence(found: dict[str, Any]) -> str:
 def summary(sweep: Sweep, rows: dict[str, Row], points: Sequence[Point]) -> dict[str, Any]:
     """Return ``summary.json``."""
     rounding = Rounding(sweep.instances, sweep.capabilities)
-    found = [point_summary(sweep, point, rows, rounding) for point in points]
+    of_point = by_point(rows.values())
+    found = [
+        point_summary(sweep, point, sweep.share(point, rows), of_point[point], rounding)
+        for point in points
+    ]
     study, width = sweep.study, sweep.study.repeat.width
     wide = [p for p in found if width is not None and p["high"] - p["low"] > width]
     return {

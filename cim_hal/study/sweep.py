@@ -127,14 +127,14 @@ class Sweep:
         waiting, batch = list(points), 0
         while waiting:
             jobs = [_Job(p, instance, batch) for p in waiting for instance in self.instances]
-            self._make([job for job in jobs if job.key not in rows.rows], rows, report, len(jobs))
+            self._make(jobs, rows, report)
             batch += 1
             waiting = [p for p in waiting if self._needs_more(p, rows.rows, batch)]
 
     def try_out(self, rows: RowFile, points: Iterable[Point], report: Report) -> None:
         """Make one job of each model that is kept apart, at each point."""
         jobs = [_Job(point, instance, 0) for point in points for instance in self.apart]
-        self._make([job for job in jobs if job.key not in rows.rows], rows, report, len(jobs))
+        self._make(jobs, rows, report)
 
     def share(self, point: Point, rows: dict[str, Row], n_batches: int | None = None) -> Share:
         """Return the share of successes at a point, of as many batches or of all."""
@@ -180,10 +180,8 @@ class Sweep:
             spins_sha256=hashlib.sha256(_spins_by_run(samples)).hexdigest(),
         )
 
-    def _make_training(
-        self, task: TrainTask, config: MachineConfig, point: Point, instance: Instance
-    ) -> Row:
-        seed, levels = self._seed(instance, 0), dict(point)
+    def _make_training(self, task: TrainTask, config: MachineConfig, job: _Job) -> Row:
+        instance, seed, levels = job.instance, self._seed(job.instance, job.batch), dict(job.point)
         recipe = {name: level for name, level in levels.items() if name in task.factors}
         settings = {n: float(v) for n, v in levels.items() if n not in task.factors}
         known = {**config.settings, **self.study.machine.settings, **settings}
@@ -194,25 +192,29 @@ class Sweep:
             device = session.capabilities.name
         objective = found.objective
         return Row(
-            *(levels, instance.name, "", found.n_spins, 0, seed, device, found.tested),
+            *(levels, instance.name, "", found.n_spins, job.batch, seed, device, found.tested),
             *(found.correct, instance.target.energy, instance.target.source),
             *(objective, objective, 0.0, 1, time.perf_counter() - began, 0.0),
             *(_software(), found.sha256),
         )
 
-    def _make(self, jobs: list[_Job], rows: RowFile, report: Report, n_all: int) -> None:
-        """Run jobs on whichever session is free; an interrupt waits for those that run."""
-        n_known = len(rows.rows) + len(jobs)
+    def _make(self, jobs: Sequence[_Job], rows: RowFile, report: Report) -> None:
+        """Run the jobs that have no row, each on whichever session is free.
+
+        An interrupt waits for those that run.
+        """
+        missing = [job for job in jobs if job.key not in rows.rows]
+        n_known = len(rows.rows) + len(missing)
         pool = ThreadPoolExecutor(self.n_workers, "cim-hal sweep")
         try:
             futures = [
                 pool.submit(self.on_free_session, job.point, job.instance, job.batch)
-                for job in jobs
+                for job in missing
             ]
             for future in as_completed(futures):
                 row = future.result()
                 rows.add(row)
-                report(row, len(rows.rows), max(n_known, n_all))
+                report(row, len(rows.rows), n_known)
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -221,7 +223,7 @@ class Sweep:
         session, config = self._sessions.get()
         try:
             if self._task is not None:
-                return self._make_training(self._task, config, point, instance)
+                return self._make_training(self._task, config, _Job(point, instance, batch))
             return self._make_job(session, point, instance, batch)
         finally:
             self._sessions.put((session, config))
