@@ -178,10 +178,10 @@ def _numbers(db: sqlite3.Connection) -> Sequence[int]:
         return range(1, last + 1)
     except sqlite3.Error:
         pass
-    numbers = []
-    with suppress(sqlite3.Error):
-        for row in db.execute("SELECT number FROM jobs INDEXED BY sqlite_autoindex_jobs_1"):
-            numbers.append(row["number"])
+    numbers: list[int] = []
+    with suppress(sqlite3.Error):  # what was read before stays
+        found = db.execute("SELECT number FROM jobs INDEXED BY sqlite_autoindex_jobs_1")
+        numbers.extend(row["number"] for row in found)
     return sorted(numbers)
 
 

@@ -54,7 +54,7 @@ __all__ = [
 MAX_ARRAY_BYTES = 16 * 1024**3
 MAX_COUPLINGS = 65_536  # files, whatever their size; each takes some 200 bytes of memory
 TEMPORARY = ".part"
-LOOK_S = 0.1  # for which a file that was there is taken to be there
+RECHECK_S = 0.1  # for which a file that was there is taken to be there
 MAX_CALIBRATIONS = 1000  # that are read
 MAX_CALIBRATION_BYTES = 60_000
 
@@ -91,7 +91,7 @@ class Spool:
         self._max_bytes = max_bytes
         self._lock = threading.Lock()  # guards what follows
         self._sizes: OrderedDict[str, int] = OrderedDict()  # of couplings, the last used last
-        self._looked_at: dict[str, float] = {}  # when a file of `_sizes` was last seen
+        self._checked_at: dict[str, float] = {}  # when a file of `_sizes` was last seen
         self._n_bytes = 0
         self._needed: dict[str, str] = {}  # digest of couplings by job that is not over
         for place in (self._couplings, self._results):
@@ -182,12 +182,12 @@ class Spool:
     def _use(self, digest: str) -> bool:
         """Return whether couplings are kept; now they are the last used, also after a restart.
 
-        Whether their file is there is asked every `LOOK_S`: a call of the system lets go of the
+        Whether their file is there is asked every `RECHECK_S`: a call of the system lets go of the
         interpreter's lock, for which a busy server waits.
         """
         now = time.monotonic()
         with self._lock:
-            if now < self._looked_at.get(digest, -math.inf) + LOOK_S:
+            if now < self._checked_at.get(digest, -math.inf) + RECHECK_S:
                 self._sizes.move_to_end(digest)
                 return True
         try:
@@ -199,12 +199,12 @@ class Spool:
         with self._lock:
             if digest in self._sizes:
                 self._sizes.move_to_end(digest)
-                self._looked_at[digest] = now
+                self._checked_at[digest] = now
         return True
 
     def _forget(self, digest: str) -> None:
         self._n_bytes -= self._sizes.pop(digest, 0)
-        self._looked_at.pop(digest, None)
+        self._checked_at.pop(digest, None)
 
     def _make_room(self, kept: Collection[str]) -> None:
         """Remove the couplings that were not used for longest."""

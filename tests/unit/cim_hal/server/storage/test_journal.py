@@ -29,7 +29,7 @@ from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.messages import CouplingRef, TraceSpec
 from cim_hal.server.storage.database import MOST_ROWS
 from cim_hal.server.storage.journal import DiskJournal, default_folder
-from cim_hal.server.storage.spool import LOOK_S
+from cim_hal.server.storage.spool import RECHECK_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -258,7 +258,7 @@ def test_soon_nothing_is_promised_on_files_that_were_removed_or_replaced(folder,
     path.rename(away)
     if replaced:
         shutil.copytree(away, folder) if name == "." else shutil.copy(away, path)
-    time.sleep(LOOK_S)
+    time.sleep(RECHECK_S)
     (error,) = journal.write([accepted(2)])
     assert isinstance(error, StorageError)
     assert "removed or replaced" in str(error)
