@@ -8,7 +8,8 @@ A split is a seed: of the samples that are drawn, of those that train (60 %), an
 Scores are of the other 40 %: accuracy, balanced where classes are, R² of real answers. Rows that
 are there are not computed again. `ste` has the shape, the activation and the bits of the weights of
 `ours` and as many starts, of which the one with the least training loss counts, but real biases and
-scales; `mlp` is scikit-learn's, with as many hidden neurons; `random` is the best of 2,000 networks
+scales; `coded` is a straight-through estimator with nothing real that `ours` has not: its codes,
+its grid of features, one start with each of its clips, chosen among as there; `mlp` is scikit-learn's, with as many hidden neurons; `random` is the best of 2,000 networks
 of the shape of `ours` on the training samples; `descent` is `ours` with one-flip descents on the
 host in the place of the machine.
 """
@@ -37,7 +38,8 @@ from threadpoolctl import threadpool_limits
 
 from cim_hal import open_device
 from qnn_train import QuantizedNetwork, QuantizedNetworkClassifier, QuantizedNetworkRegressor
-from qnn_train.solve.losses import fitted_line
+from qnn_train.estimator.straight_through import straight_through as coded_descent
+from qnn_train.solve.losses import CrossEntropy, SquaredError, fitted_line
 
 HIDDEN, STARTS, GUESSES, FIRST_SEED, CHOSEN_ON = 8, 4, 2000, 1000, 2020
 STE_STEPS = 6000
@@ -151,6 +153,27 @@ def straight_through(split: Split) -> np.ndarray:
     return back(best.outputs(others))
 
 
+def coded(split: Split) -> float:
+    """Return the score of a straight-through estimator with the codes and the grid of `ours`."""
+    rows, starts = _repeated(split), []
+    for start, clip in enumerate(QuantizedNetworkClassifier().clip):
+        model = ours(split, "emulator-dsb", oracle="descent", clip=clip, sweeps=1, starts=1).model_
+        parts = [model.grid.transform(samples) for samples in (split.X, split.others)]
+        loss = SquaredError() if split.name in REAL else CrossEntropy()
+        labels = (split.y - split.y.mean()) / split.y.std() if split.name in REAL else split.y
+        network, found = coded_descent(
+            model.networks.architecture,
+            parts[0][rows],
+            labels[rows],
+            loss=loss,
+            seed=100 * split.seed + start,
+            steps=STE_STEPS,
+        )
+        margins = [network.margin(part).astype(float) for part in parts]
+        starts.append((found, _answered(split, *margins)[1]))
+    return split.score(_taken(starts, QuantizedNetworkClassifier().clip_gain))
+
+
 def _targets(split: Split):
     """Return targets (samples, outputs), the loss, and how outputs become answers."""
     if split.name in REAL:
@@ -260,7 +283,8 @@ def choice(names: list[str], seeds: range) -> None:
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
-def _taken(starts: list[tuple[float, float]], gain: float) -> float:
+def _taken(starts: list[tuple[float, Any]], gain: float) -> Any:
+    """Return what the first clip found, or one behind it whose loss gains a share on it."""
     taken = starts[0]
     for each in starts[1:]:
         taken = each if each[0] < (1 - gain) * taken[0] else taken
@@ -271,6 +295,7 @@ METHODS = {
     "linear": lambda split, _device: {"score": split.score(linear(split))},
     "mlp": lambda split, _device: {"score": split.score(mlp(split))},
     "ste": lambda split, _device: {"score": split.score(straight_through(split))},
+    "coded": lambda split, _device: {"score": coded(split)},
     "ours": lambda split, device: _row(split, ours(split, device)),
     "descent": lambda split, device: _row(split, ours(split, device, oracle="descent")),
     "random": lambda split, device: {"score": split.score(best_random(split, device))},
