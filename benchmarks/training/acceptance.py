@@ -8,10 +8,11 @@ A split is a seed: of the samples that are drawn, of those that train (60 %), an
 Scores are of the other 40 %: accuracy, balanced where classes are, R² of real answers. Rows that
 are there are not computed again. `ste` has the shape, the activation and the bits of the weights of
 `ours` and as many starts, of which the one with the least training loss counts, but real biases and
-scales; `coded` is a straight-through estimator with nothing real that `ours` has not: its codes,
-its grid of features, one start with each of its clips, chosen among as there; `mlp` is scikit-learn's, with as many hidden neurons; `random` is the best of 2,000 networks
-of the shape of `ours` on the training samples; `descent` is `ours` with one-flip descents on the
-host in the place of the machine.
+scales; `coded` is a straight-through estimator that has nothing real that `ours` has not: its
+codes, its grid of features, a start with each of its clips, and its choice among them; `mlp` is
+scikit-learn's, with as many hidden neurons; `random` is the best of 2,000 networks of the shape of
+`ours` on the training samples; `descent` is `ours` with one-flip descents on the host in the place
+of the machine.
 """
 
 from __future__ import annotations

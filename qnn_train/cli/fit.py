@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cim_hal.console import say
 from cim_hal.option_types import FILE, OutputFile, OutputFolder
 from qnn_train.cli.estimator_options import estimator_of, training_options
 from qnn_train.cli.options import INIT, add_options, option
@@ -97,7 +98,11 @@ def fit(**options: Any) -> None:
         folder = options["out"] or _default_folder(options, data, seed)
         stack.enter_context(training.folder_for(folder))
         began = time.monotonic()
-        network.fit(data.X, data.y)
+        try:
+            network.fit(data.X, data.y)
+        except KeyboardInterrupt:
+            progress.tell_stopped(options["checkpoint"])
+            raise
         report = _report(data, network, session, options, time.monotonic() - began)
         _write(network, data, report, folder, options)
 
@@ -132,7 +137,7 @@ class _Progress:
     """A bar on a terminal, a line every few seconds elsewhere."""
 
     def __init__(self, stack: ExitStack, training: Any, *, quiet: bool) -> None:
-        self._text = "preparing"
+        self._text, self._n_done = "preparing", 0
         stack.enter_context(training.signs_of_life(lambda: self._text, quiet=quiet))
         self._bar = stack.enter_context(training.bar(quiet=quiet))
 
@@ -141,8 +146,19 @@ class _Progress:
         held = told.validation_score
         validation = "" if held is None else f", validation {held:.3f}"
         status = f"{told.calls} calls, loss {told.objective:.4f}, train {told.train_score:.3f}"
+        self._n_done = told.sweep
         self._text = f"sweep {told.sweep} of {told.sweeps}, {status}{validation}"
         self._bar(told.sweep, told.sweeps, f"sweeps, {status}{validation}")
+
+    def tell_stopped(self, checkpoint: Path | None) -> None:
+        """Say after Ctrl-C how far it came, and how it goes on."""
+        if checkpoint is None:
+            how = "nothing is kept; with --checkpoint FILE the same command would go on"
+        elif checkpoint.exists():
+            how = f"kept in {checkpoint}: the same command goes on from there"
+        else:
+            how = f"there is no {checkpoint} yet, so the same command begins anew"
+        say(f"stopped after sweep {self._n_done}: {how}", err=True)
 
 
 def _default_folder(options: dict[str, Any], data: OwnData, seed: int) -> Path:
@@ -218,7 +234,6 @@ def gap_of(train: float, n_train: int, test: ClassScores | RealScores) -> Interv
 def _write(
     network: Any, data: OwnData, report: dict[str, Any], folder: Path, options: dict[str, Any]
 ) -> None:
-    from cim_hal.console import say
     from qnn_train.archive import replacing
     from qnn_train.cli.train import written
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import processes
@@ -150,3 +151,18 @@ def test_a_model_file_is_refined_and_one_of_other_columns_refused(flowers, tmp_p
     assert report["parameters"]["init"] == "first/model.npz"
     assert run(program, [*again, "--drop", "width"]) == 2
     assert "columns" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_after_ctrl_c_it_says_how_it_goes_on(flowers, guessing, capsys, monkeypatch, is_kept):
+    def stop(_self, told):
+        if told.sweep:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("qnn_train.cli.fit._Progress.show", stop)
+    path = Path(flowers).with_name("kept.npz")
+    arguments = ["fit", flowers, "--target", "kind", "--device", guessing, *QUICK]
+    assert run(program, [*arguments, *(["--checkpoint", str(path)] if is_kept else [])]) == 130
+    said = capsys.readouterr().err
+    assert (f"kept in {path}" if is_kept else "with --checkpoint FILE") in said
+    assert path.exists() == is_kept
