@@ -13,7 +13,8 @@ import numpy as np
 
 from cim_hal.study.rows import by_point
 from cim_hal.study.shares import repeats
-from cim_hal.study.summary import gap, references_of, verdicts
+from cim_hal.study.summary import gap
+from cim_hal.study.verdicts import references_of, verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
