@@ -157,9 +157,7 @@ def _repeats(p: float, confidence: float) -> float:
     return 1.0 if p >= confidence else math.log1p(-confidence) / math.log1p(-p)
 
 
-def _over_clusters(
-    values: NDArray[np.float64], reduced: Callable[..., Any]
-) -> list[NDArray[np.float64]]:
+def _over_clusters(values: NDArray[Any], reduced: Callable[..., Any]) -> list[NDArray[Any]]:
     """Return a value for each model and, where there are several machines, for each of them."""
     if values.ndim == 1:
         return [values]
@@ -167,7 +165,7 @@ def _over_clusters(
     return [reduced(values, axis=1)] if is_one else [reduced(values, axis=axis) for axis in (1, 0)]
 
 
-def has_few(successes: NDArray[np.float64], runs: NDArray[np.float64]) -> bool:
+def has_few(successes: NDArray[Any], runs: NDArray[Any]) -> bool:
     """Return whether few models, or machines, have a success, or a failure."""
     counts = (_over_clusters(each, np.sum) for each in (successes, runs))
     return any(

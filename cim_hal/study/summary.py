@@ -106,7 +106,7 @@ def _until_success(
         "tts": time.value,
         "tts_low": time.low,
         "tts_high": time.high,
-        "energy_gap": float(np.mean([gap(row) for row in here])),
+        "energy_gap": float(np.mean([row.gap for row in here])),
     }
 
 
@@ -128,11 +128,6 @@ def _rounded(left: Sequence[Survival]) -> dict[str, Any]:
         "rounded_within_10": float(np.mean([one.rank < 10 for one in left])),
         "rounded_excess_energy": float(np.mean([one.excess_energy for one in left])),
     }
-
-
-def gap(row: Row) -> float:
-    """Return the mean energy above the target, as a share of its size."""
-    return (row.energy_mean - row.target) / max(abs(row.target), 1e-300)
 
 
 def _beats(row: Row) -> bool:
