@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cim_hal.study.exhaustion import MAX_SPINS, Survival, all_energies, survival
-from cim_hal.study.plan import JOB_FACTORS
+from cim_hal.study.plan import WHOLE_JOB_FACTORS
 from cim_hal.study.rows import by_point
 from cim_hal.study.shares import Interval, of_models, repeats
 
@@ -150,7 +150,7 @@ def cliff_of(levels: dict[float, Interval], threshold: float) -> Crossing | None
 def takes_whole(name: str, capabilities: Capabilities) -> bool:
     """Return whether the levels of a factor are whole numbers."""
     whole = [setting.name for setting in capabilities.settings if setting.integer]
-    return name in (*JOB_FACTORS, *whole)
+    return name in (*WHOLE_JOB_FACTORS, *whole)
 
 
 def next_level(
@@ -250,9 +250,10 @@ def references_of(factors: dict[str, list[Any]], capabilities: Capabilities) -> 
     Of bits and round trips it is the largest, of other factors without their default the first.
     """
     defaults = {setting.name: setting.default for setting in capabilities.settings}
+    defaults["pump_end"] = capabilities.default_pump[-1]
     return {
         name: max(levels)
-        if name in JOB_FACTORS
+        if name in WHOLE_JOB_FACTORS
         else next((level for level in levels if level == defaults.get(name)), levels[0])
         for name, levels in factors.items()
     }

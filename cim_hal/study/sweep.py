@@ -399,6 +399,10 @@ def _check_alike(machines: Sequence[Capabilities]) -> None:
 
 
 def _check_job_factor(name: str, levels: Sequence[float], capabilities: Capabilities) -> None:
+    if name == "pump_end":
+        for level in levels:
+            capabilities.check_schedule(_ramp(float(level), capabilities))
+        return
     low, most = {
         "coupling_bits": (2, capabilities.coupling_bits or 16),
         "round_trips": (1, capabilities.max_round_trips),
@@ -412,9 +416,19 @@ def _check_job_factor(name: str, levels: Sequence[float], capabilities: Capabili
 
 
 def _schedule(levels: dict[str, float], capabilities: Capabilities) -> PumpSchedule | None:
-    if "round_trips" not in levels:
-        return None
-    return PumpSchedule(capabilities.default_pump, int(levels["round_trips"]))
+    trips = int(levels.get("round_trips", capabilities.default_round_trips))
+    if "pump_end" in levels:
+        return PumpSchedule(_ramp(levels["pump_end"], capabilities).pump, trips)
+    return PumpSchedule(capabilities.default_pump, trips) if "round_trips" in levels else None
+
+
+def _ramp(end: float, capabilities: Capabilities) -> PumpSchedule:
+    """Return the default schedule, scaled so that it ends at a pump rate."""
+    default = capabilities.default_schedule
+    if default.pump[-1] <= 0:
+        raise StudyError(f"factor pump_end: the schedule of {capabilities.name} ends at no pump")
+    scaled = tuple(rate * end / default.pump[-1] for rate in default.pump)
+    return PumpSchedule(scaled, default.round_trips)
 
 
 def _spins_by_run(samples: Any) -> bytes:
