@@ -12,7 +12,7 @@ import argparse
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -174,7 +174,7 @@ def success_and_size(rows: list[Row], summary: dict, axis: Axes) -> None:
             best = np.polyfit(sizes, np.log(found), degree, w=weights)[0]
             print(f"   {what}: {said(best, fits)}")
         ends = np.array([interval(s) for s in samples]).T
-        style = {"color": INK[k], "label": f"{device}, {kind}"}
+        style: dict[str, Any] = {"color": INK[k], "label": f"{device}, {kind}"}
         axis.errorbar(sizes, found, np.abs(ends - np.array(found)), fmt="o-", **style)
     axis.set(xlabel="spins", ylabel="success probability", yscale="log", title="V3")
 

@@ -87,9 +87,10 @@ def sweep(
     from cim_hal.study.run import plain
 
     if number is not None:
-        if len(study_paths) > 1:
+        if len(study_paths) != 1:
             raise click.UsageError("--row takes one DIR.")
-        _again(study_paths[0], number, devices, as_json=as_json)
+        for path in study_paths:
+            _again(path, number, devices, as_json=as_json)
         return
     if folder is None and not dry_run:
         raise click.UsageError("Missing option '--out'.")
