@@ -30,6 +30,8 @@ from cim_hal.study.tasks import TrainTask, train_task
 from cim_hal.toml_files import did_you_mean
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from cim_hal.client.session import Session
     from cim_hal.machine.capabilities import Capabilities
 
@@ -136,11 +138,24 @@ class Sweep:
         jobs = [_Job(point, instance, 0) for point in points for instance in self.apart]
         self._make(jobs, rows, report)
 
-    def share(self, point: Point, rows: dict[str, Row], n_batches: int | None = None) -> Share:
+    def share(
+        self,
+        point: Point,
+        rows: dict[str, Row],
+        n_batches: int | None = None,
+        *,
+        level: float = 0.95,
+    ) -> Share:
         """Return the share of successes at a point, of as many batches or of all."""
-        pairs = [self._counts(point, i, rows, n_batches) for i in self.instances]
-        found = [(successes, runs) for successes, runs in pairs if runs]
-        return share_of([s for s, _ in found], [r for _, r in found])
+        return share_of(*self.counts(point, rows, n_batches), level=level)
+
+    def counts(
+        self, point: Point, rows: dict[str, Row], n_batches: int | None = None
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the successes of each model at a point, and its runs."""
+        found = np.array([self._counts(point, i, rows, n_batches) for i in self.instances])
+        has_runs = found[:, 1] > 0
+        return found[has_runs, 0], found[has_runs, 1]
 
     def _make_job(self, session: Session, point: Point, instance: Instance, batch: int) -> Row:
         seed = self._seed(instance, batch)
