@@ -76,7 +76,7 @@ def figure_of(summary: dict[str, Any]) -> Figure:
         what = "models" if summary["figure"] == SUCCESS else "trainings"
         label = f"{points[0]['n_instances']} {what}, 95 %"
         axis.set_title(label, loc="right", fontsize=9, color=INK)
-        axis.set_ylim(_limits(points))
+        axis.set_ylim(_limits([*points, *summary["retuned"].get("points", [])]))
     if has_map:
         _map(figure, axes[n - 1], summary, x, others[0])
     for axis in axes[n:]:
