@@ -15,21 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = [
-    "JOB_FACTORS",
-    "WHOLE_JOB_FACTORS",
-    "Cliff",
-    "Family",
-    "Level",
-    "Point",
-    "Study",
-    "read_study",
-]
+__all__ = ["Cliff", "Family", "Level", "Point", "Study", "read_study"]
 
 MAX_POINTS, MAX_MODELS = 10_000, 10_000
-WHOLE_JOB_FACTORS = ("coupling_bits", "round_trips")
-# Of a job; all others are settings of the machine.
-JOB_FACTORS = (*WHOLE_JOB_FACTORS, "pump_end")
 
 Level = float  # of a factor; whole numbers stay whole
 Point = tuple[tuple[str, Level], ...]  # the level of each factor, in the order of the file

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cim_hal.study.exhaustion import MAX_SPINS, Survival, all_energies, survival
-from cim_hal.study.plan import WHOLE_JOB_FACTORS
+from cim_hal.study.job_factors import WHOLE_JOB_FACTORS
 from cim_hal.study.quantiles import quantiles_of
 from cim_hal.study.rows import by_point
 from cim_hal.study.shares import Interval, of_models, repeats

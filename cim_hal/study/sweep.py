@@ -21,9 +21,9 @@ from cim_hal.errors import StudyError
 from cim_hal.machine.config import MachineConfig
 from cim_hal.machine.lowering import lower
 from cim_hal.model.files import read_model
-from cim_hal.model.schedule import PumpSchedule
 from cim_hal.study.families import Instance, Target, draw, target_of
-from cim_hal.study.plan import JOB_FACTORS, Family, Point, Study, read_study
+from cim_hal.study.job_factors import JOB_FACTORS, check_job_factor, schedule_of
+from cim_hal.study.plan import Family, Point, Study, read_study
 from cim_hal.study.rows import ROWS, Row, RowFile, key_of
 from cim_hal.study.shares import Share, share_of
 from cim_hal.study.tasks import TrainTask, train_task
@@ -166,7 +166,7 @@ class Sweep:
             raise TypeError(instance.name)
         samples = session.sample(
             model,
-            _schedule(levels, session.capabilities),
+            schedule_of(levels, session.capabilities),
             n_runs=self.study.repeat.runs,
             seed=seed,
             coupling_bits=None if "coupling_bits" not in levels else int(levels["coupling_bits"]),
@@ -378,7 +378,7 @@ def _check(
     tuned = study.nuisance.levels if study.nuisance else {}
     for name, levels in {**study.factors, **tuned}.items():
         if name in own and task is None:
-            _check_job_factor(name, levels, capabilities)
+            check_job_factor(name, levels, capabilities)
         elif name in own:
             continue
         elif name not in known:
@@ -411,39 +411,6 @@ def _check_alike(machines: Sequence[Capabilities]) -> None:
                     "kind",
                     hint="run the study once on each, in folders of their own",
                 )
-
-
-def _check_job_factor(name: str, levels: Sequence[float], capabilities: Capabilities) -> None:
-    if name == "pump_end":
-        for level in levels:
-            capabilities.check_schedule(_ramp(float(level), capabilities))
-        return
-    low, most = {
-        "coupling_bits": (2, capabilities.coupling_bits or 16),
-        "round_trips": (1, capabilities.max_round_trips),
-    }[name]
-    for level in levels:
-        if level != int(level) or not low <= level <= most:
-            raise StudyError(
-                f"factor {name} = {level}: {capabilities.name} takes whole numbers from {low} to "
-                f"{most}"
-            )
-
-
-def _schedule(levels: dict[str, float], capabilities: Capabilities) -> PumpSchedule | None:
-    trips = int(levels.get("round_trips", capabilities.default_round_trips))
-    if "pump_end" in levels:
-        return PumpSchedule(_ramp(levels["pump_end"], capabilities).pump, trips)
-    return PumpSchedule(capabilities.default_pump, trips) if "round_trips" in levels else None
-
-
-def _ramp(end: float, capabilities: Capabilities) -> PumpSchedule:
-    """Return the default schedule, scaled so that it ends at a pump rate."""
-    default = capabilities.default_schedule
-    if default.pump[-1] <= 0:
-        raise StudyError(f"factor pump_end: the schedule of {capabilities.name} ends at no pump")
-    scaled = tuple(rate * end / default.pump[-1] for rate in default.pump)
-    return PumpSchedule(scaled, default.round_trips)
 
 
 def _spins_by_run(samples: Any) -> bytes:

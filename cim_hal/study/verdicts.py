@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cim_hal.study.plan import WHOLE_JOB_FACTORS
+from cim_hal.study.job_factors import WHOLE_JOB_FACTORS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
