@@ -114,8 +114,10 @@ def noise_and_size(factor: str, label: str, colour: str) -> Callable[..., None]:
             draws = resampled(len(next(iter(curve.values()))), rng)
             found[n] = half_level(curve)
             samples[n] = np.array([half_level({x: p[d] for x, p in curve.items()}) for d in draws])
-            first = next(iter(curve.values())).mean()
-            print(f"   {n} spins: {said(found[n], samples[n])}, without noise {first:.3f}")
+            first = next(iter(curve.values()))
+            print(f"   {n} spins: {said(found[n], samples[n])}, without noise {first.mean():.3f}")
+            if np.isfinite(found[n]):
+                _say_kept(curve, max(level for level in curve if level <= found[n] / 4), draws)
         _say_laws({n: samples[n] for n in sizes if np.isfinite(samples[n]).all()}, found)
         for each in summary["verdicts"]:
             print("  ", each["verdict"])
@@ -130,6 +132,13 @@ def noise_and_size(factor: str, label: str, colour: str) -> Callable[..., None]:
     return tell
 
 
+def _say_kept(curve: Shares, level: float, draws: NDArray[np.int64]) -> None:
+    """Say which part of the success without noise is left at a level."""
+    first, here = next(iter(curve.values())), curve[level]
+    kept = here[draws].mean(axis=1) / first[draws].mean(axis=1).clip(1e-9)
+    print(f"      at noise {level:g}, {said(here.mean() / first.mean(), kept)} of it")
+
+
 def _say_laws(samples: dict[int, NDArray[np.float64]], found: dict[int, float]) -> None:
     """Fit a power of the size, and an exponential, to every bootstrap sample."""
     if len(samples) < 3:
@@ -137,18 +146,23 @@ def _say_laws(samples: dict[int, NDArray[np.float64]], found: dict[int, float]) 
         return
     sizes, values = np.array(list(samples)), np.log(np.array(list(samples.values())))
     middle = np.log([found[n] for n in samples])
-    power, exponential = (np.polyfit(x, values, 1) for x in (np.log(sizes), sizes))
+    power = np.polyfit(np.log(sizes), values, 1)
     print(
         "   exponent of a power of the size:",
         said(np.polyfit(np.log(sizes), middle, 1)[0], power[0]),
     )
-    left = [
-        ((values - np.outer(x, fit[0]) - fit[1]) ** 2).sum(axis=0)
-        for x, fit in ((np.log(sizes), power), (sizes, exponential))
-    ]
+    left = [_left_over(x, values, np.ones(len(sizes))) for x in (np.log(sizes), sizes)]
     print(
         f"   a power fits better than an exponential in {np.mean(left[0] < left[1]):.0%} of samples"
     )
+
+
+def _left_over(
+    x: NDArray[Any], values: NDArray[np.float64], weights: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Return the weighted squares that a line leaves, for each bootstrap sample."""
+    fit = np.polyfit(x, values, 1, w=weights)
+    return ((weights[:, None] * (values - np.outer(x, fit[0]) - fit[1])) ** 2).sum(axis=0)
 
 
 # ---- V3: success and size -------------------------------------------------------------------
@@ -168,11 +182,16 @@ def success_and_size(rows: list[Row], summary: dict, axis: Axes) -> None:
             samples.append(p[resampled(len(p), rng)].mean(axis=1))
         values = np.log(np.array(samples))
         weights = 1 / values.std(axis=1)
-        print(f"V3, {device}, {kind}:", dict(zip(sizes.tolist(), np.round(found, 3), strict=True)))
+        print(
+            f"V3, {device}, {kind}:",
+            {int(n): f"{p:.3f}" for n, p in zip(sizes, found, strict=True)},
+        )
         for degree, what in ((1, "slope of ln p"), (2, "coefficient of N^2")):
             fits = np.polyfit(sizes, values, degree, w=weights)[0]
             best = np.polyfit(sizes, np.log(found), degree, w=weights)[0]
             print(f"   {what}: {said(best, fits)}")
+        left = [_left_over(x, values, weights) for x in (sizes, sizes**2)]
+        print(f"   N fits better than N^2 in {np.mean(left[0] < left[1]):.0%} of samples")
         ends = np.array([interval(s) for s in samples]).T
         style: dict[str, Any] = {"color": INK[k], "label": f"{device}, {kind}"}
         axis.errorbar(sizes, found, np.abs(ends - np.array(found)), fmt="o-", **style)
