@@ -27,7 +27,6 @@ EXERCISED_BY = {
     "cim_hal.cli.machines": "integration/test_cli.py",
     "cim_hal.cli.precision": "unit/cim_hal/study/test_precision.py",
     "cim_hal.cli.sweep_report": "integration/test_sweep.py",
-    "cim_hal.study.job_factors": "integration/test_sweep.py",
     "cim_hal.study.run": "integration/test_sweep.py",
     "cim_hal.study.tasks": "integration/test_study_task.py",
     # The checks of the conformance suite, each tried on a machine that breaks its promise.
