@@ -15,10 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["JOB_FACTORS", "Cliff", "Family", "Level", "Point", "Study", "read_study"]
+__all__ = ["Cliff", "Family", "Level", "Point", "Study", "read_study"]
 
 MAX_POINTS, MAX_MODELS = 10_000, 10_000
-JOB_FACTORS = ("coupling_bits", "round_trips")  # of a job; all others are settings of the machine
 
 Level = float  # of a factor; whole numbers stay whole
 Point = tuple[tuple[str, Level], ...]  # the level of each factor, in the order of the file

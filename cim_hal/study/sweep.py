@@ -21,9 +21,9 @@ from cim_hal.errors import StudyError
 from cim_hal.machine.config import MachineConfig
 from cim_hal.machine.lowering import lower
 from cim_hal.model.files import read_model
-from cim_hal.model.schedule import PumpSchedule
 from cim_hal.study.families import Instance, Target, draw, target_of
-from cim_hal.study.plan import JOB_FACTORS, Family, Point, Study, read_study
+from cim_hal.study.job_factors import JOB_FACTORS, check_job_factor, schedule_of
+from cim_hal.study.plan import Family, Point, Study, read_study
 from cim_hal.study.rows import ROWS, Row, RowFile, key_of
 from cim_hal.study.shares import Share, share_of
 from cim_hal.study.tasks import TrainTask, train_task
@@ -166,7 +166,7 @@ class Sweep:
             raise TypeError(instance.name)
         samples = session.sample(
             model,
-            _schedule(levels, session.capabilities),
+            schedule_of(levels, session.capabilities),
             n_runs=self.study.repeat.runs,
             seed=seed,
             coupling_bits=None if "coupling_bits" not in levels else int(levels["coupling_bits"]),
@@ -378,7 +378,7 @@ def _check(
     tuned = study.nuisance.levels if study.nuisance else {}
     for name, levels in {**study.factors, **tuned}.items():
         if name in own and task is None:
-            _check_job_factor(name, levels, capabilities)
+            check_job_factor(name, levels, capabilities)
         elif name in own:
             continue
         elif name not in known:
@@ -411,25 +411,6 @@ def _check_alike(machines: Sequence[Capabilities]) -> None:
                     "kind",
                     hint="run the study once on each, in folders of their own",
                 )
-
-
-def _check_job_factor(name: str, levels: Sequence[float], capabilities: Capabilities) -> None:
-    low, most = {
-        "coupling_bits": (2, capabilities.coupling_bits or 16),
-        "round_trips": (1, capabilities.max_round_trips),
-    }[name]
-    for level in levels:
-        if level != int(level) or not low <= level <= most:
-            raise StudyError(
-                f"factor {name} = {level}: {capabilities.name} takes whole numbers from {low} to "
-                f"{most}"
-            )
-
-
-def _schedule(levels: dict[str, float], capabilities: Capabilities) -> PumpSchedule | None:
-    if "round_trips" not in levels:
-        return None
-    return PumpSchedule(capabilities.default_pump, int(levels["round_trips"]))
 
 
 def _spins_by_run(samples: Any) -> bytes:
