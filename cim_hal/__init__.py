@@ -52,6 +52,7 @@ __all__ = [
     "Readout",
     "Retries",
     "RunRecord",
+    "Sample",
     "SampleSet",
     "Session",
     "Setting",
