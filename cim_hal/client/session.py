@@ -18,6 +18,7 @@ from cim_hal.client.options import (
     check_job,
     checked,
     epoch_from_environment,
+    lowered_by_client,
     sample_request,
 )
 from cim_hal.client.requests import RequestClient, Times
@@ -236,6 +237,10 @@ class Session(CouplingMethods, LockMethods, InstrumentMethods):
             0 to 2^63 - 1. If None it is drawn from the operating system, and recorded.
         coupling_bits, gauge_seed : int, optional
             See `load`.
+        lowering : str
+            The policy by which a model that does not fit is brought to the machine's levels, see
+            `lower_by`: ``max`` by default, ``quantile``, ``least-error``, ``stochastic`` with the
+            seed of the job, ``splitting`` or ``mutation``.
         settings : mapping of str to float, optional
             Values of settings in ``capabilities.settings``, for this job only.
         trace : TraceRequest, optional
@@ -262,13 +267,15 @@ class Session(CouplingMethods, LockMethods, InstrumentMethods):
         ConflictError
             The key was used before, for another request.
         ModelError
-            A value is malformed for any machine.
+            A value is malformed for any machine, or `lowering` is refused.
         """
         check_job(model, schedule, options)
         deadline = self._client.deadline(timeout_s)
         capabilities = (yield from self._client.hello(deadline)).capabilities
         trace = options.get("trace")
         options["settings"] = {**self._client.settings, **(options.get("settings") or {})}
+        lowered = lowered_by_client(model, capabilities, options)
+        model = model if lowered is None else lowered.model
         request = sample_request(self._uploader.digest(model), schedule, SampleOptions(**options))
         capabilities.check_settings(request.settings)
         if trace is not None:
@@ -277,7 +284,7 @@ class Session(CouplingMethods, LockMethods, InstrumentMethods):
                 trace, round_trips=round_trips, n_runs=request.n_runs, n_spins=model.n_spins
             )
         status = yield from self._queue(model, request, deadline)
-        return Job(self, self._client, model, status, has_trace=trace is not None)
+        return Job(self, self._client, model, status, has_trace=trace is not None, lowered=lowered)
 
     def sample(
         self,

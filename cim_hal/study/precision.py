@@ -10,7 +10,8 @@ import numpy as np
 
 from cim_hal.machine.capabilities import Capabilities
 from cim_hal.machine.lowering import lower
-from cim_hal.study.exhaustion import MAX_SPINS, all_energies, dense, survival
+from cim_hal.model.enumeration import MAX_SPINS, all_energies, dense
+from cim_hal.study.exhaustion import survival
 
 if TYPE_CHECKING:
     from cim_hal.model.ising import IsingModel
