@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cim_hal.study.plan import level_text
 from cim_hal.text import printable
 
 if TYPE_CHECKING:
@@ -34,9 +35,9 @@ BOUNDS = (
     "bound that takes one observation from each model."
 )
 ROUNDED = (
-    "The grey line is the success of an exact optimizer of the rounded model. It is no bound for "
-    "the machine, whose runs are ranked by the energies of the model itself: an excited state of "
-    "the rounded model may be the optimum."
+    "The thick pale line is the success of an exact optimizer of the rounded model. It is no bound "
+    "for the machine, whose runs are ranked by the energies of the model itself: an excited state "
+    "of the rounded model may be the optimum."
 )
 
 STYLE = """
@@ -81,7 +82,7 @@ def _groups(
     points: Sequence[dict[str, Any]], names: Sequence[str]
 ) -> list[tuple[str, list[dict[str, Any]]]]:
     def at(point: dict[str, Any]) -> str:
-        return ", ".join(f"{name} = {point['factors'][name]:g}" for name in names)
+        return ", ".join(f"{name} = {level_text(point['factors'][name])}" for name in names)
 
     ordered = sorted(points, key=at)
     return [(name, list(group)) for name, group in itertools.groupby(ordered, key=at)]
@@ -109,7 +110,8 @@ def _curves(  # noqa: PLR0917  what is drawn, and by what
         low, high = ([point[end] for point in line] for end in ("low", "high"))
         axis.fill_between(levels, low, high, color=COLOURS[k], alpha=0.15, linewidth=0)
         _retuned_line(axis, line, tuned, x, COLOURS[k])
-    _rounded_line(axis, groups[0][1], x)
+        if k == 0 or "lowering" in by:
+            _rounded_line(axis, line, x, COLOURS[k] if "lowering" in by else INK)
     axis.set(xlabel=x, ylim=(-0.03, 1.03), title=title)
     axis.legend(fontsize=9)
 
@@ -128,14 +130,14 @@ def _retuned_line(
         axis.fill_between(levels, low, high, color=colour, alpha=0.08, linewidth=0)
 
 
-def _rounded_line(axis: Axes, points: list[dict[str, Any]], x: str) -> None:
-    line = sorted((p for p in points if "rounded" in p), key=lambda point: point["factors"][x])
+def _rounded_line(axis: Axes, points: list[dict[str, Any]], x: str, colour: str) -> None:
+    line = [point for point in points if "rounded" in point]
     if line:
         levels, values = zip(*((p["factors"][x], p["rounded"]) for p in line), strict=True)
         axis.plot(
             levels,
             values,
-            color=INK,
+            color=colour,
             linewidth=2.5,
             alpha=0.5,
             label="optimum of the rounded model",
@@ -153,8 +155,8 @@ def _map(figure: Figure, axis: Axes, summary: dict[str, Any], x: str, y: str) ->
     for i, j in np.argwhere(np.isfinite(values)):
         ink = "#fff" if values[i, j] < 0.5 else "#000"
         axis.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", color=ink, fontsize=9)
-    axis.set_xticks(range(len(across)), [f"{level:g}" for level in across])
-    axis.set_yticks(range(len(up)), [f"{level:g}" for level in up])
+    axis.set_xticks(range(len(across)), list(map(level_text, across)))
+    axis.set_yticks(range(len(up)), list(map(level_text, up)))
     axis.set(xlabel=x, ylabel=y)
     figure.colorbar(image, ax=axis, label=summary["figure"])
 
@@ -205,7 +207,7 @@ def _facts(summary: dict[str, Any]) -> list[str]:
 
 
 def _cliff(found: dict[str, Any]) -> str:
-    at = ", ".join(f"{name} = {level:g}" for name, level in found["at"].items())
+    at = ", ".join(f"{name} = {level_text(level)}" for name, level in found["at"].items())
     what = f"{found['factor']}{', ' + at if at else ''}: success crosses {found['threshold']:g}"
     if found["level"] is None:
         return f"{what} nowhere between the levels"
@@ -228,7 +230,7 @@ def _table(points: Sequence[dict[str, Any]]) -> str:
 
 
 def _cells(point: dict[str, Any], names: Sequence[str]) -> str:
-    values = [f"{point['factors'][name]:g}" for name in names]
+    values = [level_text(point["factors"][name]) for name in names]
     values += [f"{point['success_probability']:.3f}", f"{point['low']:.3f} – {point['high']:.3f}"]
     if point["r99"] is None:  # of a training
         values += ["", "", ""]

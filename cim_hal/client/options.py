@@ -17,7 +17,6 @@ from pydantic import ValidationError
 from cim_hal.addresses import check_endpoint_form
 from cim_hal.errors import LocalProtocolError, ModelError, TargetError
 from cim_hal.machine.config import MachineConfig
-from cim_hal.machine.policies import Policy, lower_by
 from cim_hal.model.conversion import duration, flag, real_number, require, whole_number
 from cim_hal.model.ising import check_model
 from cim_hal.model.schedule import PumpSchedule, TraceRequest
@@ -28,10 +27,8 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from cim_hal.client.transport.base import Transport
-    from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.driver import Driver
     from cim_hal.machine.options import OptionValue
-    from cim_hal.machine.policies import LoweredModel
     from cim_hal.model.ising import IsingModel
 
     Target: TypeAlias = str | os.PathLike[str] | MachineConfig | Driver | Transport
@@ -49,7 +46,6 @@ __all__ = [
     "checked",
     "coupling_ref",
     "epoch_from_environment",
-    "lowered_by_client",
     "new_key",
     "not_a_device",
     "sample_request",
@@ -258,7 +254,6 @@ def check_job(model: IsingModel, schedule: PumpSchedule | None, options: Mapping
     Numbers are checked as the request is made: see `sample_request`.
     """
     check_model(model)
-    Policy.of(options.get("lowering", "max"))
     if schedule is not None:
         hint = "PumpSchedule.linear, constant and through make one"
         require("the schedule", schedule, PumpSchedule, ModelError, hint=hint)
@@ -289,19 +284,6 @@ def coupling_ref(digest: str, *, bits: int | None, gauge_seed: int | None) -> Co
         if gauge_seed is None
         else whole_number("gauge_seed", gauge_seed, ModelError),
     )
-
-
-def lowered_by_client(
-    model: IsingModel, capabilities: Capabilities, options: SampleKeywords
-) -> LoweredModel | None:
-    """Return a model as it is sent, None where the server lowers it; draw a seed if need be."""
-    policy = options.get("lowering", "max")
-    if policy == "max":
-        return None
-    if options.get("seed") is None:
-        options["seed"] = secrets.randbits(63)
-    bits, seed = options.get("coupling_bits"), options.get("seed") or 0
-    return lower_by(policy, model, capabilities, bits=bits, seed=seed)
 
 
 def sample_request(digest: str, schedule: PumpSchedule | None, options: SampleOptions) -> Sample:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import weakref
 from collections.abc import Callable
 from functools import partial
@@ -18,7 +19,6 @@ from cim_hal.client.options import (
     check_job,
     checked,
     epoch_from_environment,
-    lowered_by_client,
     sample_request,
 )
 from cim_hal.client.requests import RequestClient, Times
@@ -26,6 +26,7 @@ from cim_hal.client.runner import Runner, blocking
 from cim_hal.client.transport.base import Transport
 from cim_hal.client.uploads import CouplingMethods, Loaded, Uploader
 from cim_hal.errors import ModelError, UnknownReferenceError
+from cim_hal.machine.policies import Policy, lower_by
 from cim_hal.model.conversion import require, require_each
 from cim_hal.model.ising import check_model
 from cim_hal.protocol.wire.messages import (
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from cim_hal.client.options import ConnectionKeywords, SampleKeywords, Target
     from cim_hal.client.steps import Steps
     from cim_hal.machine.capabilities import Capabilities
+    from cim_hal.machine.policies import LoweredModel
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.sampleset import SampleSet
     from cim_hal.model.schedule import PumpSchedule
@@ -274,7 +276,7 @@ class Session(CouplingMethods, LockMethods, InstrumentMethods):
         capabilities = (yield from self._client.hello(deadline)).capabilities
         trace = options.get("trace")
         options["settings"] = {**self._client.settings, **(options.get("settings") or {})}
-        lowered = lowered_by_client(model, capabilities, options)
+        lowered = _lowered(model, capabilities, options)
         model = model if lowered is None else lowered.model
         request = sample_request(self._uploader.digest(model), schedule, SampleOptions(**options))
         capabilities.check_settings(request.settings)
@@ -406,6 +408,19 @@ class Session(CouplingMethods, LockMethods, InstrumentMethods):
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self._options,)
+
+
+def _lowered(
+    model: IsingModel, capabilities: Capabilities, options: SampleKeywords
+) -> LoweredModel | None:
+    """Return a model as it is sent, None where the server lowers it; draw a seed if need be."""
+    policy = options.get("lowering", "max")
+    if Policy.of(policy).name == "max":
+        return None
+    if options.get("seed") is None:
+        options["seed"] = secrets.randbits(63)
+    bits, seed = options.get("coupling_bits"), options.get("seed") or 0
+    return lower_by(policy, model, capabilities, bits=bits, seed=seed)
 
 
 def _end(runner: Runner, client: RequestClient) -> None:

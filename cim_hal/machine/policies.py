@@ -1,7 +1,8 @@
-r"""Lowering policies: how a model that does not fit into the levels of a machine is brought there.
+r"""Lowering policies: how a model that does not fit the levels of a machine is brought there.
 
-A server lowers by the policy ``max``: the step is the smallest that clips nothing, and integers that
-fit are taken as they are. The other policies are made by the client, which sends integers that fit.
+A server lowers by the policy ``max``: the step is the smallest that clips nothing, and integers
+that fit are taken as they are. The other policies are made by the client, which sends integers that
+fit.
 
 ``quantile``
     The step that clips the given share of coefficients, .01 of them by default (``quantile:0.99``).

@@ -2,14 +2,14 @@ r"""Change coefficients within what keeps the optimum, until they are few enough
 
 Two kinds of changes are known to keep it:
 
-- A coefficient that decides alone. Where :math:`|J_{ij}| > R_i`, the sum of all other magnitudes at
-  spin i, every ground state has :math:`\sigma_i\sigma_j = \operatorname{sign} J_{ij}`, and so it has
-  for any other magnitude above :math:`R_i`: the ground states stay the same. It needs no ground
+- A coefficient that decides alone. Where :math:`|J_{ij}| > R_i`, the sum of all other magnitudes
+  at spin i, every ground state has :math:`\sigma_i\sigma_j = \operatorname{sign} J_{ij}`, and so it
+  has for any other magnitude above :math:`R_i`: the ground states stay the same. It needs no ground
   state to be known, and serves models of any size.
-- A coefficient :math:`v` of :math:`\varphi` (:math:`\sigma_i\sigma_j` or :math:`\sigma_i`) may become
-  :math:`v + \delta` while :math:`D + 2\delta` keeps the sign of :math:`D = \min_{\varphi=-1} E -
-  \min_{\varphi=+1} E`. The minima are found by trying all configurations, so that this is for small
-  models, to learn what a machine of few bits could do.
+- A coefficient :math:`v` of :math:`\varphi` (:math:`\sigma_i\sigma_j` or :math:`\sigma_i`) may
+  become :math:`v + \delta` while :math:`D + 2\delta` keeps the sign of
+  :math:`D = \min_{\varphi=-1} E - \min_{\varphi=+1} E`. The minima are found by trying all
+  configurations, so that this is for small models, to learn what few bits could do.
 
 References
 ----------
@@ -71,7 +71,7 @@ def mutate(model: IsingModel, top: int, field_top: int | None = None) -> Mutated
     """
     check_model(model)
     top = whole_number("top", top, ModelError, 1)
-    field_top = top if field_top is None else whole_number("field_top", field_top, ModelError, 1)
+    field_top = whole_number("field_top", top if field_top is None else field_top, ModelError, 1)
     pairs, h = _decisive_made_small(pairs_of(model), model.h.copy())
     peak = max(np.abs(pairs.values).max(initial=0) / top, np.abs(h).max(initial=0) / field_top)
     if are_integers(pairs.values, h) and peak <= 1:
@@ -85,9 +85,7 @@ def mutate(model: IsingModel, top: int, field_top: int | None = None) -> Mutated
     return _rounded(model, pairs, h, peak, (top, field_top))
 
 
-def _decisive_made_small(
-    pairs: Pairs, h: NDArray[np.float64]
-) -> tuple[Pairs, NDArray[np.float64]]:
+def _decisive_made_small(pairs: Pairs, h: NDArray[np.float64]) -> tuple[Pairs, NDArray[np.float64]]:
     """Return coefficients of which none is larger than it has to be to decide alone.
 
     It stays above the others by the smallest magnitude of all, so that integers stay integers.
@@ -121,12 +119,12 @@ def _rounded(
     energies = all_energies(model_of(pairs, h, is_sparse=False))
     n, values, field = len(h), pairs.values.copy(), h.copy()
     for k in np.argsort(-np.abs(values), kind="stable").tolist():
-        i, j = int(pairs.rows[k]), int(pairs.columns[k])
+        i, j, J_ij = int(pairs.rows[k]), int(pairs.columns[k]), float(values[k])
         view = energies.reshape(2 ** (n - 1 - j), 2, 2 ** (j - 1 - i), 2, 2**i)
-        values[k] = _nearest(view, ((1, 1), (0, 0)), ((0, 1), (1, 0)), values[k], step, tops[0])
+        values[k] = _nearest(view, ((1, 1), (0, 0)), ((0, 1), (1, 0)), J_ij, step, tops[0])
     for i in np.flatnonzero(field).tolist():
-        view = energies.reshape(2 ** (n - 1 - i), 2, 1, 1, 2**i)
-        field[i] = _nearest(view, ((1, 0),), ((0, 0),), field[i], step, tops[1])
+        view, h_i = energies.reshape(2 ** (n - 1 - i), 2, 1, 1, 2**i), float(field[i])
+        field[i] = _nearest(view, ((1, 0),), ((0, 0),), h_i, step, tops[1])
     found = MutatedModel(
         model_of(Pairs(pairs.rows, pairs.columns, values), field, is_sparse=model.is_sparse), step
     )
@@ -144,9 +142,7 @@ def _nearest(  # noqa: PLR0917  a coefficient, and where its two signs are
 
     `view` are all energies, of which those at `up` have the coefficient with a minus.
     """
-    lead = min(view[:, a, :, b].min() for a, b in down) - min(
-        view[:, a, :, b].min() for a, b in up
-    )
+    lead = min(view[:, a, :, b].min() for a, b in down) - min(view[:, a, :, b].min() for a, b in up)
     level = float(np.clip(np.rint(value / step), -top, top))
     tie = 1e-9 * step
     if lead > tie:  # not further down than half of it, but for a little

@@ -1,4 +1,4 @@
-r"""Reduce the bit width of a model: coefficients that are too large are shared with auxiliary spins.
+r"""Reduce the bit width of a model: large coefficients are shared with auxiliary spins.
 
 An auxiliary spin :math:`a` is a copy of a spin :math:`i`: a coupling :math:`C_a > 0` links the two,
 and it takes over parts :math:`p_j` of couplings :math:`J_{ij}`, and of the field, that are too
@@ -80,7 +80,9 @@ class SplitModel:
         """
         check_model(model)
         top = whole_number("top", top, ModelError, 1)
-        field_top = top if field_top is None else whole_number("field_top", field_top, ModelError, 1)
+        field_top = whole_number(
+            "field_top", top if field_top is None else field_top, ModelError, 1
+        )
         pairs = pairs_of(model)
         if not are_integers(pairs.values, model.h):
             raise ModelError("a number of the model is no integer", hint="round it first")
@@ -89,18 +91,22 @@ class SplitModel:
 
     def lift(self, values: NDArray[Scalar]) -> NDArray[Scalar]:
         """Turn spins or amplitudes of the split model (..., n') into the original's (..., n)."""
-        require("values", values, np.ndarray, ModelError, hint="pass an array")
-        if values.shape[-1:] != (self.model.n_spins,):
-            hint = f"pass numbers of {self.model.n_spins} spins"
-            raise ModelError(f"values of shape {values.shape}", hint=hint)
+        self._check("values", values)
         return values[..., : self.original.n_spins]
 
     def broken(self, spins: NDArray[np.int8]) -> float:
         """Return the share of auxiliary spins that differ from the spin they are a copy of."""
+        self._check("spins", spins)
         if not len(self.copied):
             return 0.0
         auxiliary = spins[..., self.original.n_spins :]
         return float(np.mean(auxiliary != spins[..., self.copied]))
+
+    def _check(self, name: str, values: NDArray[np.generic]) -> None:
+        require(name, values, np.ndarray, ModelError, hint="pass an array")
+        if values.dtype.kind not in "iuf" or values.shape[-1:] != (self.model.n_spins,):
+            what = f"{name} of type {values.dtype} and shape {values.shape}"
+            raise ModelError(what, hint=f"pass numbers of {self.model.n_spins} spins")
 
 
 class _Copies:
@@ -152,7 +158,8 @@ class _Copies:
         rows.append(parts[~is_field, 1])
         columns.append(n + parts[~is_field, 0])
         values.append(parts[~is_field, 2].astype(np.float64))
-        every = Pairs.of(*map(np.concatenate, (rows, columns, values)), n + len(copied))
+        i, j, J = map(np.concatenate, (rows, columns, values))
+        every = Pairs.of(i, j, J, n + len(copied))
         return model_of(every, h, is_sparse=model.is_sparse)
 
 

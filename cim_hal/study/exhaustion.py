@@ -14,7 +14,7 @@ import numpy as np
 
 from cim_hal.machine.lowering import lower
 from cim_hal.machine.policies import lower_by
-from cim_hal.model.enumeration import MAX_SPINS, all_energies, dense
+from cim_hal.model.enumeration import all_energies, dense
 from cim_hal.model.ising import IsingModel
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from cim_hal.machine.capabilities import Capabilities
 
-__all__ = ["MAX_SPINS", "Survival", "all_energies", "of_levels", "survival"]
+__all__ = ["Survival", "of_levels", "survival"]
 
 
 @dataclass(frozen=True)
@@ -96,4 +96,3 @@ def _rounded_energies(
     if lowering.report.field_spin:
         J, h = J[:-1, :-1], J[:-1, -1]
     return all_energies(IsingModel.from_couplings(J, np.asarray(h, float)))
-

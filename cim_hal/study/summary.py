@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cim_hal.study.exhaustion import MAX_SPINS, Survival, all_energies, survival
-from cim_hal.study.plan import JOB_FACTORS
+from cim_hal.model.enumeration import MAX_SPINS, all_energies
+from cim_hal.study.exhaustion import Survival, survival
+from cim_hal.study.plan import WHOLE_FACTORS, Level, level_text
 from cim_hal.study.rows import by_point
 from cim_hal.study.shares import Interval, of_models, repeats
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.model.ising import IsingModel
-    from cim_hal.study.families import Instance
     from cim_hal.study.plan import Cliff, Point
     from cim_hal.study.rows import Row
     from cim_hal.study.shares import Share
@@ -41,24 +41,37 @@ MARGIN = 0.05  # two success probabilities no further apart are equal
 class Rounding:
     """Survival of the optima of small models in the levels of a machine, each computed once."""
 
-    def __init__(self, instances: Sequence[Instance], capabilities: Capabilities) -> None:
+    def __init__(self, sweep: Sweep) -> None:
         self._small = [
-            (i.name, i.model)
-            for i in instances
+            (i.name, i.model, sweep.seed_of(i))
+            for i in sweep.instances
             if i.model is not None and i.model.n_spins <= MAX_SPINS
         ]
-        self._capabilities = capabilities
+        self._capabilities = sweep.capabilities
         self._energies: dict[str, Any] = {}
-        self._known: dict[int | None, list[Survival]] = {}
+        self._known: dict[tuple[int | None, str], list[Survival]] = {}
 
-    def at(self, bits: int | None) -> list[Survival]:
-        """Return the survival of each small model at a number of bits, None for the machine's."""
-        if bits not in self._known:
-            self._known[bits] = [
-                survival(model, self._capabilities, bits=bits, energies=self._all(name, model))
-                for name, model in self._small
+    def at(self, point: Point) -> list[Survival]:
+        """Return the survival of each small model, by the bits and the policy of a point.
+
+        Stochastic rounding is that of the first job of the model.
+        """
+        levels = dict(point)
+        bits = int(levels["coupling_bits"]) if "coupling_bits" in levels else None
+        how = bits, str(levels.get("lowering", "max"))
+        if how not in self._known:
+            self._known[how] = [
+                survival(
+                    model,
+                    self._capabilities,
+                    bits=bits,
+                    energies=self._all(name, model),
+                    lowering=how[1],
+                    seed=seed,
+                )
+                for name, model, seed in self._small
             ]
-        return self._known[bits]
+        return self._known[how]
 
     def _all(self, name: str, model: IsingModel) -> Any:
         if name not in self._energies:
@@ -72,7 +85,6 @@ def point_summary(
     """Return the figures of a point and its rows, in the words of ``summary.json``."""
     is_sampled = sweep.study.train is None
     r99 = repeats(share.of_family)
-    bits = dict(point).get("coupling_bits")
     found = {
         "factors": dict(point),
         "success_probability": share.of_family.value,
@@ -89,7 +101,7 @@ def point_summary(
         "n_runs": sum(row.runs for row in here),
         "device_s": sum(row.device_s for row in here),
     }
-    left = rounding.at(None if bits is None else int(bits))
+    left = rounding.at(point)
     return found | _rounded(left) if left else found
 
 
@@ -150,7 +162,7 @@ def cliff_of(levels: dict[float, Interval], threshold: float) -> Crossing | None
 def takes_whole(name: str, capabilities: Capabilities) -> bool:
     """Return whether the levels of a factor are whole numbers."""
     whole = [setting.name for setting in capabilities.settings if setting.integer]
-    return name in (*JOB_FACTORS, *whole)
+    return name in (*WHOLE_FACTORS, *whole)
 
 
 def next_level(
@@ -186,7 +198,7 @@ def _holds(interval: Interval, threshold: float) -> bool:
     return interval.low <= threshold <= interval.high
 
 
-def _others(factors: dict[str, float], name: str) -> dict[str, float]:
+def _others(factors: dict[str, Level], name: str) -> dict[str, Level]:
     return {key: level for key, level in factors.items() if key != name}
 
 
@@ -194,7 +206,7 @@ def _others(factors: dict[str, float], name: str) -> dict[str, float]:
 
 
 def verdicts(
-    rows: Sequence[Row], references: dict[str, float], *, error_rate: float = 0.05
+    rows: Sequence[Row], references: dict[str, Level], *, error_rate: float = 0.05
 ) -> list[dict[str, Any]]:
     """Compare each level of each factor with its reference, paired by model, over other factors.
 
@@ -215,7 +227,7 @@ def verdicts(
 
 
 def _comparisons(
-    rows: Sequence[Row], name: str, references: dict[str, float]
+    rows: Sequence[Row], name: str, references: dict[str, Level]
 ) -> Iterator[dict[str, Any]]:
     """Yield differences of a factor's levels to its reference, with p-values of all tests."""
     from scipy.stats import t
@@ -244,27 +256,28 @@ def _comparisons(
         }
 
 
-def references_of(factors: dict[str, list[Any]], capabilities: Capabilities) -> dict[str, float]:
+def references_of(factors: dict[str, list[Any]], capabilities: Capabilities) -> dict[str, Level]:
     """Return the level with which others are compared: the default where it is among the levels.
 
     Of bits and round trips it is the largest, of other factors without their default the first.
     """
-    defaults = {setting.name: setting.default for setting in capabilities.settings}
+    defaults: dict[str, Level] = {s.name: s.default for s in capabilities.settings}
+    defaults["lowering"] = "max"
     return {
         name: max(levels)
-        if name in JOB_FACTORS
+        if name in WHOLE_FACTORS
         else next((level for level in levels if level == defaults.get(name)), levels[0])
         for name, levels in factors.items()
     }
 
 
-Place = tuple[str, tuple[float, ...]]  # a model, at levels of the other factors
+Place = tuple[str, tuple[Level, ...]]  # a model, at levels of the other factors
 Counts = dict[Place, tuple[int, int]]  # successes and runs
 
 
-def _by_level(rows: Sequence[Row], name: str, others: Sequence[str]) -> dict[float, Counts]:
+def _by_level(rows: Sequence[Row], name: str, others: Sequence[str]) -> dict[Level, Counts]:
     """Return the successes of each model, at levels of the others, for each level of a factor."""
-    counts: dict[float, Counts] = {}
+    counts: dict[Level, Counts] = {}
     for row in rows:
         place = row.model, tuple(row.factors[other] for other in others)
         found = counts.setdefault(row.factors[name], {})
@@ -311,7 +324,9 @@ def _holm(p_values: Sequence[float], error_rate: float) -> list[bool]:
 
 
 def _sentence(found: dict[str, Any]) -> str:
-    what = f"{found['factor']} = {found['level']:g} against {found['reference']:g}"
+    what = (
+        f"{found['factor']} = {level_text(found['level'])} against {level_text(found['reference'])}"
+    )
     low, lost, high = (100 * found[name] for name in ("low", "lost", "high"))
     lost = f"{lost:.1f} points lost [{low:.1f}, {high:.1f}]"
     if found["degrades"]:
@@ -328,7 +343,7 @@ def _sentence(found: dict[str, Any]) -> str:
 
 def summary(sweep: Sweep, rows: dict[str, Row], points: Sequence[Point]) -> dict[str, Any]:
     """Return ``summary.json``."""
-    rounding = Rounding(sweep.instances, sweep.capabilities)
+    rounding = Rounding(sweep)
     of_point = by_point(rows.values())
     found = [
         point_summary(sweep, point, sweep.share(point, rows), of_point[point], rounding)

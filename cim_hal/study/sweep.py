@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import queue
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cim_hal.client.session import open_device
-from cim_hal.errors import StudyError
+from cim_hal.errors import CimError, StudyError
 from cim_hal.machine.config import MachineConfig
 from cim_hal.machine.lowering import lower
+from cim_hal.machine.policies import lower_by
 from cim_hal.model.files import read_model
 from cim_hal.model.schedule import PumpSchedule
 from cim_hal.study.families import Instance, Target, draw, target_of
-from cim_hal.study.plan import JOB_FACTORS, Family, Point, Study, read_study
+from cim_hal.study.plan import JOB_FACTORS, Family, Level, Point, Study, read_study
 from cim_hal.study.rows import ROWS, Row, RowFile, key_of
 from cim_hal.study.shares import Share, share_of
 from cim_hal.study.tasks import TrainTask, train_task
@@ -32,6 +34,7 @@ from cim_hal.toml_files import did_you_mean
 if TYPE_CHECKING:
     from cim_hal.client.session import Session
     from cim_hal.machine.capabilities import Capabilities
+    from cim_hal.model.ising import IsingModel
 
 __all__ = ["STUDY", "TEST", "Sweep", "draw_apart", "draw_models", "prepare_folder", "repeat_row"]
 
@@ -143,7 +146,7 @@ class Sweep:
         return share_of([s for s, _ in found], [r for _, r in found])
 
     def _make_job(self, session: Session, point: Point, instance: Instance, batch: int) -> Row:
-        seed = self._seed(instance, batch)
+        seed = self.seed_of(instance, batch)
         levels = dict(point)
         settings = {n: float(v) for n, v in levels.items() if n not in JOB_FACTORS}
         model = instance.model
@@ -155,6 +158,7 @@ class Sweep:
             n_runs=self.study.repeat.runs,
             seed=seed,
             coupling_bits=None if "coupling_bits" not in levels else int(levels["coupling_bits"]),
+            lowering=str(levels.get("lowering", "max")),
             settings={**self.study.machine.settings, **settings} or None,
         )
         energies = samples.energies
@@ -181,7 +185,8 @@ class Sweep:
         )
 
     def _make_training(self, task: TrainTask, config: MachineConfig, job: _Job) -> Row:
-        instance, seed, levels = job.instance, self._seed(job.instance, job.batch), dict(job.point)
+        instance, levels = job.instance, dict(job.point)
+        seed = self.seed_of(instance, job.batch)
         recipe = {name: level for name, level in levels.items() if name in task.factors}
         settings = {n: float(v) for n, v in levels.items() if n not in task.factors}
         known = {**config.settings, **self.study.machine.settings, **settings}
@@ -247,7 +252,7 @@ class Sweep:
             batch += 1
         return found
 
-    def _seed(self, instance: Instance, batch: int) -> int:
+    def seed_of(self, instance: Instance, batch: int = 0) -> int:
         """Return the seed of a job: the same at every point, so that levels share their noise."""
         number = self._numbers[instance.name]
         words = np.random.SeedSequence([self.study.study.seed, number, batch])
@@ -383,6 +388,18 @@ def _check(
     for instance in instances:
         if instance.model is not None:
             lower(instance.model, capabilities)
+            _check_lowering(study, instance.name, instance.model, capabilities)
+
+
+def _check_lowering(study: Study, name: str, model: IsingModel, capabilities: Capabilities) -> None:
+    """Refuse policies that refuse a model, and auxiliary spins for which there is no room."""
+    bits = [int(level) for level in study.factors.get("coupling_bits", [])] or [None]
+    for policy, n_bits in itertools.product(study.factors.get("lowering", []), bits):
+        try:
+            lower_by(str(policy), model, capabilities, bits=n_bits)
+        except CimError as error:
+            at = f"lowering = {policy}" + (f" at {n_bits} bits" if n_bits else "")
+            raise StudyError(f"factor {at}: {name}: {error.message}", hint=error.hint) from None
 
 
 def _check_alike(machines: Sequence[Capabilities]) -> None:
@@ -398,7 +415,9 @@ def _check_alike(machines: Sequence[Capabilities]) -> None:
                 )
 
 
-def _check_job_factor(name: str, levels: Sequence[float], capabilities: Capabilities) -> None:
+def _check_job_factor(name: str, levels: Sequence[Any], capabilities: Capabilities) -> None:
+    if name == "lowering":
+        return
     low, most = {
         "coupling_bits": (2, capabilities.coupling_bits or 16),
         "round_trips": (1, capabilities.max_round_trips),
@@ -411,7 +430,7 @@ def _check_job_factor(name: str, levels: Sequence[float], capabilities: Capabili
             )
 
 
-def _schedule(levels: dict[str, float], capabilities: Capabilities) -> PumpSchedule | None:
+def _schedule(levels: Mapping[str, Level], capabilities: Capabilities) -> PumpSchedule | None:
     if "round_trips" not in levels:
         return None
     return PumpSchedule(capabilities.default_pump, int(levels["round_trips"]))
