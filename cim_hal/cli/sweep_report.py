@@ -111,7 +111,7 @@ def _curves(  # noqa: PLR0917  what is drawn, and by what
         axis.fill_between(levels, low, high, color=COLOURS[k], alpha=0.15, linewidth=0)
         _retuned_line(axis, line, tuned, x, COLOURS[k])
         if k == 0 or "lowering" in by:
-            _rounded_line(axis, line, x, COLOURS[k] if "lowering" in by else INK)
+            _rounded_line(axis, line, x, COLOURS[k] if "lowering" in by else INK, is_first=k == 0)
     axis.set(xlabel=x, ylim=(-0.03, 1.03), title=title)
     axis.legend(fontsize=9)
 
@@ -130,7 +130,9 @@ def _retuned_line(
         axis.fill_between(levels, low, high, color=colour, alpha=0.08, linewidth=0)
 
 
-def _rounded_line(axis: Axes, points: list[dict[str, Any]], x: str, colour: str) -> None:
+def _rounded_line(
+    axis: Axes, points: list[dict[str, Any]], x: str, colour: str, *, is_first: bool
+) -> None:
     line = [point for point in points if "rounded" in point]
     if line:
         levels, values = zip(*((p["factors"][x], p["rounded"]) for p in line), strict=True)
@@ -140,7 +142,7 @@ def _rounded_line(axis: Axes, points: list[dict[str, Any]], x: str, colour: str)
             color=colour,
             linewidth=2.5,
             alpha=0.5,
-            label="optimum of the rounded model",
+            label="optimum of the rounded model" if is_first else None,
         )
 
 
