@@ -36,7 +36,7 @@ FETCHED = 2  # in `has_result`: there is one, and it was fetched
 SCHEMA = """
 CREATE TABLE machine (name TEXT NOT NULL);
 CREATE TABLE jobs (
-    number INTEGER PRIMARY KEY AUTOINCREMENT,
+    number INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
     user TEXT NOT NULL,
     role INTEGER NOT NULL,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import re
 import sqlite3
@@ -46,7 +47,7 @@ from cim_hal.server.storage.database import (
 )
 from cim_hal.server.storage.result_file import result_parts
 from cim_hal.server.storage.rows import saved_job
-from cim_hal.server.storage.spool import Spool, make_private, storage_error
+from cim_hal.server.storage.spool import RECHECK_S, Spool, make_private, storage_error
 
 if TYPE_CHECKING:
     from cim_hal.protocol.couplings.content import Couplings
@@ -90,6 +91,7 @@ class DiskJournal:
         self, folder: Path, *, keys: IdempotencyRules | None = None, max_bytes: int | None = None
     ) -> None:
         self.keys = keys or IdempotencyRules()
+        self._checked_at = -math.inf  # when the files were last seen in their place
         self._path = folder / FILE
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -260,13 +262,21 @@ class DiskJournal:
         insert_changes(self._db, changes)
 
     def _check_files(self) -> None:
-        """Refuse to write what would be lost: into files that were removed or replaced."""
+        """Refuse to write what would be lost: into files that were removed or replaced.
+
+        They are checked every `RECHECK_S`: see `Spool`. What was written before they were removed
+        is lost as well, so what is written just after is no worse.
+        """
+        now = time.monotonic()
+        if now < self._checked_at + RECHECK_S:
+            return
         for path, opened in self._files.items():
             if _identity(path) != opened:
                 raise StorageError(
                     f"{path} was removed or replaced while it is in use: nothing can be kept",
                     hint="bring it back, or end the server and see what cim-hal journal check says",
                 )
+        self._checked_at = now
 
     def _tidy(self, record: Record, *, is_written: bool) -> None:
         """Do what follows a record in the files beside the database."""

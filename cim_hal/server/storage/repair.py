@@ -10,8 +10,8 @@ import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -164,19 +164,25 @@ def _rows(folder: Path, problems: list[Problem]) -> list[sqlite3.Row]:
 
 def _readable(db: sqlite3.Connection) -> Iterator[sqlite3.Row]:
     """Yield the rows of all jobs that can be read; damaged pages are passed over."""
-    last = 0
-    try:
-        (last,) = db.execute("SELECT coalesce(max(number), 0) FROM jobs").fetchone()
-    except sqlite3.Error:
-        try:
-            (last,) = db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence").fetchone()
-        except sqlite3.Error:
-            return
-    for number in range(1, last + 1):
+    for number in _numbers(db):
         try:
             yield from db.execute("SELECT * FROM jobs WHERE number = ?", (number,))
         except sqlite3.Error:
             continue
+
+
+def _numbers(db: sqlite3.Connection) -> Sequence[int]:
+    """Return the numbers of all jobs, at least; where their pages are damaged, by the index."""
+    try:
+        (last,) = db.execute("SELECT coalesce(max(number), 0) FROM jobs").fetchone()
+        return range(1, last + 1)
+    except sqlite3.Error:
+        pass
+    numbers: list[int] = []
+    with suppress(sqlite3.Error):  # what was read before stays
+        found = db.execute("SELECT number FROM jobs INDEXED BY sqlite_autoindex_jobs_1")
+        numbers.extend(row["number"] for row in found)
+    return sorted(numbers)
 
 
 def _read_whole(saved: Saved) -> None:

@@ -7,9 +7,11 @@ by their job. A calibration is JSON.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -52,6 +54,7 @@ __all__ = [
 MAX_ARRAY_BYTES = 16 * 1024**3
 MAX_COUPLINGS = 65_536  # files, whatever their size; each takes some 200 bytes of memory
 TEMPORARY = ".part"
+RECHECK_S = 0.1  # for which a file that was there is taken to be there
 MAX_CALIBRATIONS = 1000  # that are read
 MAX_CALIBRATION_BYTES = 60_000
 
@@ -88,6 +91,7 @@ class Spool:
         self._max_bytes = max_bytes
         self._lock = threading.Lock()  # guards what follows
         self._sizes: OrderedDict[str, int] = OrderedDict()  # of couplings, the last used last
+        self._checked_at: dict[str, float] = {}  # when a file of `_sizes` was last seen
         self._n_bytes = 0
         self._needed: dict[str, str] = {}  # digest of couplings by job that is not over
         for place in (self._couplings, self._results):
@@ -176,17 +180,31 @@ class Spool:
             self._n_bytes += stat.st_size
 
     def _use(self, digest: str) -> bool:
-        """Return whether couplings are kept; now they are the last used, also after a restart."""
+        """Return whether couplings are kept; now they are the last used, also after a restart.
+
+        Whether their file is there is asked every `RECHECK_S`: a call of the system lets go of the
+        interpreter's lock, for which a busy server waits.
+        """
+        now = time.monotonic()
+        with self._lock:
+            if now < self._checked_at.get(digest, -math.inf) + RECHECK_S:
+                self._sizes.move_to_end(digest)
+                return True
         try:
             os.utime(self._coupling_path(digest))
         except OSError:
             with self._lock:
-                self._n_bytes -= self._sizes.pop(digest, 0)
+                self._forget(digest)
             return False
         with self._lock:
             if digest in self._sizes:
                 self._sizes.move_to_end(digest)
+                self._checked_at[digest] = now
         return True
+
+    def _forget(self, digest: str) -> None:
+        self._n_bytes -= self._sizes.pop(digest, 0)
+        self._checked_at.pop(digest, None)
 
     def _make_room(self, kept: Collection[str]) -> None:
         """Remove the couplings that were not used for longest."""
@@ -195,7 +213,7 @@ class Spool:
             if oldest is None:
                 return
             _remove(self._coupling_path(oldest))
-            self._n_bytes -= self._sizes.pop(oldest)
+            self._forget(oldest)
 
     @property
     def _is_too_full(self) -> bool:

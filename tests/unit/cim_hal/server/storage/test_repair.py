@@ -108,6 +108,21 @@ def test_a_key_of_a_damaged_record_does_not_run_again_after_a_repair(folder):
     assert (last.state, last.error.code) == (JobState.FAILED, "job.lost")
 
 
+def test_jobs_are_read_around_a_damaged_page_though_it_is_the_last(tmp_path):
+    journal = filled_journal(tmp_path / "state", *map(accepted, range(200)))
+    journal.close()
+    path = tmp_path / "state" / FILES[0]
+    with sqlite3.connect(path) as db:
+        (size,) = db.execute("PRAGMA page_size").fetchone()
+    db.close()
+    whole = bytearray(path.read_bytes())
+    last = whole.rindex(accepted(199).request.key.encode()) // size
+    whole[last * size : last * size + 8] = b"\xff" * 8
+    path.write_bytes(whole)
+    assert run("export", tmp_path / "state", tmp_path / "out").exit_code == 0
+    assert 150 < len(json.loads((tmp_path / "out" / "jobs.json").read_text())) < 200
+
+
 def test_an_export_has_the_jobs_and_their_results(folder, tmp_path):
     assert run("export", folder, tmp_path / "out").exit_code == 0
     jobs = json.loads((tmp_path / "out" / "jobs.json").read_text())
