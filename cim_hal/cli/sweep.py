@@ -149,8 +149,9 @@ def _show(found: dict[str, Any], folder: Path) -> None:
         for point in found["points"]
     ]
     print_table(*names, found["figure"], "95 %", "R99", "runs", rows=rows, title=found["study"])
+    times = [f"time to solution: {one['verdict']}" for one in found["time_to_solution"]]
     lines = [one["verdict"] for one in found["verdicts"]]
-    say(*lines, *found["retuned"].get("warnings", ()), f"written: {folder / 'report.html'}")
+    say(*times, *lines, *found["retuned"].get("warnings", ()), f"written: {folder / 'report.html'}")
 
 
 def _plan(study: Study, folder: Path, devices: Sequence[str], *, as_json: bool) -> None:

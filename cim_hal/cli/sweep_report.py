@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cim_hal.study.plan import level_text
+from cim_hal.study.quantiles import TOO_FEW
 from cim_hal.text import printable
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#0
 MARKERS, DASHES = "osD^vPX", ("-", "--", "-.", ":")
 INK, SUCCESS = "#26303c", "success probability"
 MAX_LINES, MAX_PANELS = 7, 6
+WIDE = 20  # from this ratio of levels on their axis is logarithmic
 
 INTERVALS = (
     "Intervals are of 95 %, models are clusters: they hold for all models of the kind from which "
@@ -38,6 +40,10 @@ ROUNDED = (
     "The thick pale line is the success of an exact optimizer of the rounded model. It is no bound "
     "for the machine, whose runs are ranked by the energies of the model itself: an excited state "
     "of the rounded model may be the optimum."
+)
+DRIVER = (
+    "The machine does not say how long a round trip takes: the time of a run is what its driver "
+    "took, over all runs of a job."
 )
 
 STYLE = """
@@ -113,6 +119,9 @@ def _curves(  # noqa: PLR0917  what is drawn, and by what
         if k == 0 or "lowering" in by:
             _rounded_line(axis, line, x, COLOURS[k] if "lowering" in by else INK, is_first=k == 0)
     axis.set(xlabel=x, ylim=(-0.03, 1.03), title=title)
+    levels = [level for p in points if not isinstance(level := p["factors"][x], str)]
+    if levels and min(levels) > 0 and max(levels) >= WIDE * min(levels):
+        axis.set_xscale("log")
     axis.legend(fontsize=9)
 
 
@@ -181,10 +190,12 @@ def page(summary: dict[str, Any], study: str) -> str:
         f"<style>{STYLE}</style><h1>{title}</h1>",
         *(f"<p>{html.escape(line)}</p>" for line in _facts(summary)),
         f"<figure>{svg[svg.index('<svg') :]}</figure>",
+        _list("Time to solution", [found["verdict"] for found in summary["time_to_solution"]]),
         _list("Verdicts", [found["verdict"] for found in summary["verdicts"]]),
         _list("Where other settings suit each level", summary["retuned"].get("warnings", [])),
         _list("Cliffs", list(map(_cliff, summary["cliffs"]))),
-        _table(summary["points"]),
+        _table(summary),
+        _quantiles(summary["points"]),
         f"<h2>The study</h2><pre>{html.escape(study)}</pre>",
         f"<h2>The machine</h2><pre>{html.escape(machine)}</pre></html>",
     ]
@@ -203,6 +214,7 @@ def _facts(summary: dict[str, Any]) -> list[str]:
         f"The targets of {searched} models are the best of a tabu search, not proved.": searched,
         f"Runs of {beaten} models were lower than their target: give better targets.": beaten,
         ROUNDED: any("rounded" in point for point in points),
+        DRIVER: points[0]["r99"] is not None and summary["run_s_from"] == "driver",
         f"{wide} intervals are wider than was asked for.": not summary["is_complete"],
     }
     return [line for line, is_so in lines.items() if is_so]
@@ -223,21 +235,61 @@ def _list(title: str, lines: Sequence[str]) -> str:
     return f"<h2>{title}</h2><ul>{items}</ul>"
 
 
-def _table(points: Sequence[dict[str, Any]]) -> str:
-    names = list(points[0]["factors"])
-    columns = [*names, "figure", "95 %", "R99", "95 %", "gap", "models", "runs"]
+def _table(summary: dict[str, Any]) -> str:
+    points = summary["points"]
+    is_stated = {str(found["at"]): found["is_bracketed"] for found in summary["time_to_solution"]}
+    columns = ["figure", "95 %", "R99", "95 %", "TTS, s", "95 %", "gap", "models", "runs"]
+    rows = [_cells(p, is_stated=is_stated.get(str(_without_length(p)), False)) for p in points]
+    return _tabulated("Points", [*points[0]["factors"], *columns], rows)
+
+
+def _tabulated(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
-    rows = "".join(f"<tr>{_cells(point, names)}</tr>" for point in points)
-    return f"<h2>Points</h2><div class='wide'><table><tr>{head}</tr>{rows}</table></div>"
+    lines = ["".join(f"<td>{html.escape(value)}</td>" for value in row) for row in rows]
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f"<h2>{title}</h2><div class='wide'><table><tr>{head}</tr>{body}</table></div>"
 
 
-def _cells(point: dict[str, Any], names: Sequence[str]) -> str:
-    values = [level_text(point["factors"][name]) for name in names]
-    values += [f"{point['success_probability']:.3f}", f"{point['low']:.3f} – {point['high']:.3f}"]
+def _without_length(point: dict[str, Any]) -> dict[str, float]:
+    return {name: level for name, level in point["factors"].items() if name != "round_trips"}
+
+
+def _levels(point: dict[str, Any]) -> list[str]:
+    return list(map(level_text, point["factors"].values()))
+
+
+def _cells(point: dict[str, Any], *, is_stated: bool) -> list[str]:
+    values = [f"{point['success_probability']:.3f}", f"{point['low']:.3f} – {point['high']:.3f}"]
     if point["r99"] is None:  # of a training
-        values += ["", "", ""]
+        values += [""] * 5
     else:
-        ends = f"{point['r99_low']:.3g} – {point['r99_high']:.3g}"
-        values += [f"{point['r99']:.3g}", ends, f"{point['energy_gap']:.2%}"]
-    values += [str(point["n_instances"]), str(point["n_runs"])]
-    return "".join(f"<td>{html.escape(value)}</td>" for value in values)
+        values += [f"{point['r99']:.3g}", f"{point['r99_low']:.3g} – {point['r99_high']:.3g}"]
+        values += _time(point, is_stated=is_stated)
+        values += [f"{point['energy_gap']:.2%}"]
+    return [*_levels(point), *values, str(point["n_instances"]), str(point["n_runs"])]
+
+
+def _time(point: dict[str, Any], *, is_stated: bool) -> list[str]:
+    """Return the time to solution; of a length of which the best is not known, its bound."""
+    if not is_stated:
+        return [f"≤ {point['tts_high']:.3g}", "a bound only"]
+    return [f"{point['tts']:.3g}", f"{point['tts_low']:.3g} – {point['tts_high']:.3g}"]
+
+
+def _quantiles(points: Sequence[dict[str, Any]]) -> str:
+    """Return the quantiles of R99 over models."""
+    if points[0]["r99"] is None:
+        return ""
+    rows = [
+        [*_levels(point), *itertools.chain(*map(_quantile, point["r99_quantiles"]))]
+        for point in points
+    ]
+    quantiles = [f"{100 * found['quantile']:g} %" for found in points[0]["r99_quantiles"]]
+    columns = itertools.chain(*((f"R99 of {name}", "95 %") for name in quantiles))
+    return _tabulated("Quantiles over models", [*points[0]["factors"], *columns], rows)
+
+
+def _quantile(found: dict[str, Any]) -> tuple[str, str]:
+    if found["low"] is None:
+        return f"{found['r99']:.3g}", TOO_FEW
+    return f"{found['r99']:.3g}", f"{found['low']:.3g} – {found['high']:.3g}"

@@ -14,7 +14,7 @@ import numpy as np
 from cim_hal.study.plan import level_text
 from cim_hal.study.rows import by_point
 from cim_hal.study.shares import repeats
-from cim_hal.study.summary import gap, references_of, verdicts
+from cim_hal.study.verdicts import references_of, verdicts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -73,7 +73,7 @@ def retuned_summary(
 
 def _failure(rows: Sequence[Row]) -> tuple[float, float]:
     """Return how far runs fail: by successes, then by energies."""
-    return -float(sum(row.successes for row in rows)), float(np.mean([gap(row) for row in rows]))
+    return -float(sum(row.successes for row in rows)), float(np.mean([row.gap for row in rows]))
 
 
 def _point(machines: Sweep, rows: dict[str, Row], point: Point, tuned: Point) -> dict[str, Any]:

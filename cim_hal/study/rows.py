@@ -82,6 +82,11 @@ class Row:
         """What tells the row from all others of its study."""
         return key_of(tuple(self.factors.items()), self.model, self.batch)
 
+    @property
+    def gap(self) -> float:
+        """The mean energy above the target, as a share of its size."""
+        return (self.energy_mean - self.target) / max(abs(self.target), 1e-300)
+
 
 def key_of(point: Point, model: str, batch: int) -> str:
     """Return the key of the row of a job."""

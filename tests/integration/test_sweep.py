@@ -51,6 +51,13 @@ def summary_of(folder):
     return json.loads((folder / "summary.json").read_text())
 
 
+def timeless(folder):
+    """Return the points without what a clock says: this machine has no time of a round trip."""
+    clocks = ("device_s", "run_s", "tts", "tts_low", "tts_high")
+    points = summary_of(folder)["points"]
+    return [{name: value for name, value in p.items() if name not in clocks} for p in points]
+
+
 def test_a_study_leaves_rows_a_summary_and_a_report(run, study, tmp_path):
     status, out, err = sweep(run, study, "--out", tmp_path / "out")
     assert status == 0, err
@@ -94,8 +101,7 @@ def test_a_study_that_was_stopped_goes_on_to_the_same_rows(run, study, tmp_path,
     assert "--resume" in err
     assert sweep(run, study, "--out", stopped, "--resume", "--jobs", "2")[0] == 0
     assert rows_of(stopped) == rows_of(whole)
-    points = [{**p, "device_s": 0} for p in summary_of(whole)["points"]]
-    assert points == [{**p, "device_s": 0} for p in summary_of(stopped)["points"]]
+    assert timeless(whole) == timeless(stopped)
 
 
 def test_several_machines_share_the_jobs_and_change_no_row(study, tmp_path):
