@@ -78,6 +78,7 @@ __all__ = [
     "read_model",
     "registered_drivers",
     "spawn_server",
+    "write_model",
 ]
 
 # In the order in which they import each other: a name is looked up in the lightest one first.

@@ -1,5 +1,6 @@
 """Models, pump schedules and samples, as users see them."""
 
+from cim_hal.model.file_writers import write_model
 from cim_hal.model.files import ModelFile, read_model
 from cim_hal.model.ising import IsingModel
 from cim_hal.model.record import Diversity, LoweringReport, RunRecord
@@ -21,4 +22,5 @@ __all__ = [
     "TraceRequest",
     "Triangle",
     "read_model",
+    "write_model",
 ]

@@ -16,21 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = [
-    "JOB_FACTORS",
-    "WHOLE_FACTORS",
-    "Cliff",
-    "Family",
-    "Level",
-    "Point",
-    "Study",
-    "level_text",
-    "read_study",
-]
+__all__ = ["Cliff", "Family", "Level", "Point", "Study", "level_text", "read_study"]
 
 MAX_POINTS, MAX_MODELS = 10_000, 10_000
-WHOLE_FACTORS = ("coupling_bits", "round_trips")
-JOB_FACTORS = (*WHOLE_FACTORS, "lowering")  # of a job; all others are settings of the machine
 
 Level = float | str  # of a factor; whole numbers stay whole, and of `lowering` it is a policy
 Point = tuple[tuple[str, Level], ...]  # the level of each factor, in the order of the file

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cim_hal.errors import CimError, StudyError
 from cim_hal.machine.lowering import lower
 from cim_hal.machine.policies import lower_by
-from cim_hal.study.plan import JOB_FACTORS
+from cim_hal.study.job_factors import JOB_FACTORS, check_job_factor
 from cim_hal.toml_files import did_you_mean
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def check_study(
     tuned = study.nuisance.levels if study.nuisance else {}
     for name, levels in {**study.factors, **tuned}.items():
         if name in own and task is None:
-            _check_job_factor(name, levels, capabilities)
+            check_job_factor(name, levels, capabilities)
         elif name in own:
             continue
         elif name not in known:
@@ -94,18 +94,3 @@ def check_alike(machines: Sequence[Capabilities]) -> None:
                     "kind",
                     hint="run the study once on each, in folders of their own",
                 )
-
-
-def _check_job_factor(name: str, levels: Sequence[Any], capabilities: Capabilities) -> None:
-    if name == "lowering":
-        return
-    low, most = {
-        "coupling_bits": (2, capabilities.coupling_bits or 16),
-        "round_trips": (1, capabilities.max_round_trips),
-    }[name]
-    for level in levels:
-        if level != int(level) or not low <= level <= most:
-            raise StudyError(
-                f"factor {name} = {level}: {capabilities.name} takes whole numbers from {low} to "
-                f"{most}"
-            )

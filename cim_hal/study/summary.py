@@ -12,7 +12,7 @@ import numpy as np
 
 from cim_hal.model.enumeration import MAX_SPINS, all_energies
 from cim_hal.study.exhaustion import Survival, survival
-from cim_hal.study.plan import WHOLE_FACTORS
+from cim_hal.study.job_factors import WHOLE_JOB_FACTORS
 from cim_hal.study.quantiles import quantiles_of
 from cim_hal.study.rows import by_point
 from cim_hal.study.shares import Interval, of_models, repeats
@@ -188,7 +188,7 @@ def cliff_of(levels: dict[float, Interval], threshold: float) -> Crossing | None
 def takes_whole(name: str, capabilities: Capabilities) -> bool:
     """Return whether the levels of a factor are whole numbers."""
     whole = [setting.name for setting in capabilities.settings if setting.integer]
-    return name in (*WHOLE_FACTORS, *whole)
+    return name in (*WHOLE_JOB_FACTORS, *whole)
 
 
 def next_level(

@@ -6,7 +6,7 @@ import hashlib
 import queue
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ from cim_hal.client.session import open_device
 from cim_hal.errors import StudyError
 from cim_hal.machine.config import MachineConfig
 from cim_hal.model.files import read_model
-from cim_hal.model.schedule import PumpSchedule
 from cim_hal.study.families import Instance, Target, draw, target_of
-from cim_hal.study.plan import JOB_FACTORS, Family, Level, Point, Study, read_study
+from cim_hal.study.job_factors import JOB_FACTORS, schedule_of
+from cim_hal.study.plan import Family, Point, Study, read_study
 from cim_hal.study.requirements import check_alike, check_study
 from cim_hal.study.rows import ROWS, Row, RowFile, key_of
 from cim_hal.study.shares import Share, share_of
@@ -156,7 +156,7 @@ class Sweep:
             raise TypeError(instance.name)
         samples = session.sample(
             model,
-            _schedule(levels, session.capabilities),
+            schedule_of(levels, session.capabilities),
             n_runs=self.study.repeat.runs,
             seed=seed,
             coupling_bits=None if "coupling_bits" not in levels else int(levels["coupling_bits"]),
@@ -354,12 +354,6 @@ def repeat_row(sweep: Sweep, row: Row) -> Row:
     if instance is None:
         raise StudyError(f"the study has no model {row.model}")
     return sweep.on_free_session(tuple(row.factors.items()), instance, row.batch)
-
-
-def _schedule(levels: Mapping[str, Level], capabilities: Capabilities) -> PumpSchedule | None:
-    if "round_trips" not in levels:
-        return None
-    return PumpSchedule(capabilities.default_pump, int(levels["round_trips"]))
 
 
 def _spins_by_run(samples: Any) -> bytes:

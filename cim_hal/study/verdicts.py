@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cim_hal.study.plan import WHOLE_FACTORS, Level, level_text
+from cim_hal.study.job_factors import WHOLE_JOB_FACTORS
+from cim_hal.study.plan import Level, level_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,9 +80,10 @@ def references_of(factors: dict[str, list[Any]], capabilities: Capabilities) -> 
     """
     defaults: dict[str, Level] = {s.name: s.default for s in capabilities.settings}
     defaults["lowering"] = "max"
+    defaults["pump_end"] = capabilities.default_pump[-1]
     return {
         name: max(levels)
-        if name in WHOLE_FACTORS
+        if name in WHOLE_JOB_FACTORS
         else next((level for level in levels if level == defaults.get(name)), levels[0])
         for name, levels in factors.items()
     }

@@ -114,6 +114,7 @@ RIGHT: dict[str, dict[str, Any]] = {
     "quantize": {"J": PAIR.J, "h": PAIR.h, "bits": 8, "field_bits": 8},
     "read_model": {"path": "nowhere"},
     "spawn_server": {"target": "emulator"},
+    "write_model": {"path": "nowhere/a.txt", "model": PAIR},
 }  # fmt: skip
 # Made by the package or by drivers, and checked where they are used; and what only calls back.
 UNCHECKED = {
