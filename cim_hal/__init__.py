@@ -39,6 +39,7 @@ __all__ = [
     "LeaseLostError",
     "LocalTransport",
     "LoopbackTransport",
+    "LoweredModel",
     "Lowering",
     "LoweringReport",
     "MachineConfig",
@@ -52,10 +53,12 @@ __all__ = [
     "Readout",
     "Retries",
     "RunRecord",
+    "Sample",
     "SampleSet",
     "Session",
     "Setting",
     "SpawnedServer",
+    "SplitModel",
     "StopToken",
     "TargetError",
     "Telemetry",
@@ -67,6 +70,7 @@ __all__ = [
     "Tuner",
     "emulated",
     "lower",
+    "lower_by",
     "make_driver",
     "max_level",
     "open_device",
@@ -75,6 +79,7 @@ __all__ = [
     "read_model",
     "registered_drivers",
     "spawn_server",
+    "write_model",
 ]
 
 # In the order in which they import each other: a name is looked up in the lightest one first.

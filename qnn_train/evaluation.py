@@ -17,56 +17,19 @@ from typing import Self
 
 import numpy as np
 
+from cim_hal.study import Interval, wilson
 from qnn_train.arrays import Array, FloatArray
-from qnn_train.errors import AssemblyError
 
 __all__ = [
     "Bin",
     "ClassScores",
-    "Interval",
     "RealScores",
     "generalization_gap",
     "mean_interval",
-    "wilson",
 ]
 
 DRAWS = 1000
 BINS = 10
-Z = 1.959963984540054  # of 95 %
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A number and its interval of 95 %."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
-
-    @property
-    def percent(self) -> str:
-        """As a share."""
-        value, low, high = (100 * each for each in (self.value, self.low, self.high))
-        return f"{value:.2f} % ({low:.1f} to {high:.1f})"
-
-
-def wilson(share: float, count: int) -> Interval:
-    """Return the interval of a share of `count` independent answers.
-
-    Raises
-    ------
-    AssemblyError
-        No answer, or a share that is none.
-    """
-    if count < 1 or not 0 <= share <= 1:
-        raise AssemblyError(f"a share of {share} of {count} answers")
-    centre = (share + Z**2 / (2 * count)) / (1 + Z**2 / count)
-    variance = share * (1 - share) / count + Z**2 / (4 * count**2)
-    half = Z / (1 + Z**2 / count) * float(np.sqrt(variance))
-    return Interval(share, min(share, centre - half), max(share, centre + half))
 
 
 def mean_interval(values: Sequence[float] | FloatArray) -> Interval:

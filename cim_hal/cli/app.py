@@ -23,6 +23,10 @@ COMMANDS = {
         "Repeat the requests recorded in FILE to the server at ENDPOINT, and compare the replies.",
     ),
     "conform": ("conform:conform", "Check that the machine TARGET is what its driver says."),
+    "convert": (
+        "convert:convert",
+        "Write the model in SOURCE to TARGET, in another format.",
+    ),
     "couplings": (
         "jobs:couplings",
         "List the couplings that the server TARGET holds, or drop some of them.",

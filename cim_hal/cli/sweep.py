@@ -26,13 +26,19 @@ TOO_WIDE = 3  # exit status where an interval stayed wider than was asked for
 
 
 @click.command()
-@click.argument("study_path", metavar="STUDY.toml", type=click.Path(exists=True, path_type=Path))
+@click.argument(
+    "study_paths",
+    metavar="STUDY.toml...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+)
 @click.option(
     "--out",
     "folder",
     type=OutputFolder(),
     metavar="DIR",
-    help="Folder of the rows, the summary and the report.",
+    help="Folder of the rows, the summary and the report; of several studies one in it for each.",
 )
 @click.option("--resume", is_flag=True, help="Go on with the rows that are in the folder.")
 @click.option(
@@ -56,7 +62,7 @@ TOO_WIDE = 3  # exit status where an interval stayed wider than was asked for
 @json_option
 def sweep(
     *,
-    study_path: Path,
+    study_paths: tuple[Path, ...],
     folder: Path | None,
     resume: bool,
     jobs: int,
@@ -68,33 +74,50 @@ def sweep(
 ) -> None:
     """Run the study STUDY.toml: models times levels of factors, with intervals and a report.
 
-    Rows are written as they come; Ctrl-C keeps them, and --resume goes on. The status is 3 if an
-    interval stayed wider than the study asks for.
+    Rows are written as they come; Ctrl-C keeps them, and --resume goes on. Several studies run one
+    after the other. The status is 3 if an interval stayed wider than the study asks for.
 
     \b
     Examples:
       cim-hal sweep bits.toml --out bits
-      cim-hal sweep bits.toml --out bits --resume --device tcp://cim.lab:5555
+      cim-hal sweep bits.toml noise.toml --out both --resume --device tcp://cim.lab:5555
       cim-hal sweep --row 17 bits
     """  # noqa: D301
     from cim_hal.study.plan import read_study
     from cim_hal.study.run import plain
 
     if number is not None:
-        _again(study_path, number, devices, as_json=as_json)
+        if len(study_paths) != 1:
+            raise click.UsageError("--row takes one DIR.")
+        for path in study_paths:
+            _again(path, number, devices, as_json=as_json)
         return
-    if dry_run:
-        _plan(read_study(study_path), study_path.parent, devices, as_json=as_json)
-        return
-    if folder is None:
+    if folder is None and not dry_run:
         raise click.UsageError("Missing option '--out'.")
-    found = _measure(study_path, folder, devices, resume=resume, jobs=jobs, as_csv=as_csv)
+    studies = {path: read_study(path) for path in study_paths}  # any is refused before all
+    found = dict[str, Any]()
+    for path, place in _folders(study_paths, folder).items():
+        if place is None or dry_run:
+            found[path.stem] = _plan(studies[path], path.parent, devices)
+        else:
+            found[path.stem] = _measure(
+                path, place, devices, resume=resume, jobs=jobs, as_csv=as_csv
+            )
+        if not as_json:
+            _show(found[path.stem], place) if place and not dry_run else _say_plan(found[path.stem])
     if as_json:
-        print_json(plain(found))
-    else:
-        _show(found, folder)
-    if not found["is_complete"]:
+        print_json(plain(found if len(found) > 1 else next(iter(found.values()))))
+    if not all(each.get("is_complete", True) for each in found.values()):
         click.get_current_context().exit(TOO_WIDE)
+
+
+def _folders(paths: Sequence[Path], folder: Path | None) -> dict[Path, Path | None]:
+    """Return where each study is kept: in the folder, or in one of its name if there are more."""
+    if len({path.stem for path in paths}) < len(paths):
+        raise click.UsageError("Two studies have one name, and would share a folder.")
+    if folder is None or len(paths) == 1:
+        return dict.fromkeys(paths, folder)
+    return {path: folder / path.stem for path in paths}
 
 
 def _measure(
@@ -135,10 +158,12 @@ def _draw(folder: Path, found: dict[str, Any], study: str) -> None:
 
 
 def _show(found: dict[str, Any], folder: Path) -> None:
+    from cim_hal.study.plan import level_text
+
     names = list(found["points"][0]["factors"])
     rows = [
         [
-            *(f"{point['factors'][name]:g}" for name in names),
+            *(level_text(point["factors"][name]) for name in names),
             f"{point['success_probability']:.3f}",
             f"{point['low']:.3f} to {point['high']:.3f}",
             "" if point["r99"] is None else f"{point['r99']:.3g}",
@@ -147,11 +172,12 @@ def _show(found: dict[str, Any], folder: Path) -> None:
         for point in found["points"]
     ]
     print_table(*names, found["figure"], "95 %", "R99", "runs", rows=rows, title=found["study"])
+    times = [f"time to solution: {one['verdict']}" for one in found["time_to_solution"]]
     lines = [one["verdict"] for one in found["verdicts"]]
-    say(*lines, *found["retuned"].get("warnings", ()), f"written: {folder / 'report.html'}")
+    say(*times, *lines, *found["retuned"].get("warnings", ()), f"written: {folder / 'report.html'}")
 
 
-def _plan(study: Study, folder: Path, devices: Sequence[str], *, as_json: bool) -> None:
+def _plan(study: Study, folder: Path, devices: Sequence[str]) -> dict[str, Any]:
     from cim_hal.study.sweep import Sweep, draw_models
 
     instances = list(draw_models(study, folder, are_copies=False))
@@ -161,7 +187,7 @@ def _plan(study: Study, folder: Path, devices: Sequence[str], *, as_json: bool) 
         trips = machines.capabilities.default_round_trips
         runs = points * models * study.repeat.runs
         most = points * models * study.repeat.most_runs
-        found = {
+        return {
             "device": machines.capabilities.name,
             "points": points,
             "models": models,
@@ -170,13 +196,15 @@ def _plan(study: Study, folder: Path, devices: Sequence[str], *, as_json: bool) 
             "most_runs": most,
             "machine_s": None if trip_s is None else runs * trips * trip_s,
         }
-    if as_json:
-        print_json(found)
-        return
-    seconds = "" if found["machine_s"] is None else f", {found['machine_s']:.3g} s of the machine"
+
+
+def _say_plan(plan: dict[str, Any]) -> None:
+    seconds = "" if plan["machine_s"] is None else f", {plan['machine_s']:.3g} s of the machine"
     say(
-        f"{found['device']}: {points} points x {models} models = {points * models} jobs",
-        f"{runs} runs{seconds}; at most {most} runs until every interval is as narrow as asked for",
+        f"{plan['device']}: {plan['points']} points x {plan['models']} models = "
+        f"{plan['jobs']} jobs",
+        f"{plan['runs']} runs{seconds}; at most {plan['most_runs']} runs until every interval is "
+        "as narrow as asked for",
     )
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cim_hal.study.plan import level_text
+from cim_hal.study.quantiles import TOO_FEW
 from cim_hal.text import printable
 
 if TYPE_CHECKING:
@@ -23,7 +25,8 @@ __all__ = ["figure_of", "page"]
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 MARKERS, DASHES = "osD^vPX", ("-", "--", "-.", ":")
 INK, SUCCESS = "#26303c", "success probability"
-MAX_LINES, MAX_PANELS = 7, 6
+MAX_LINES, MAX_PANELS, MAX_BANDS = 7, 6, 4
+WIDE = 20  # from this ratio of levels on their axis is logarithmic
 
 INTERVALS = (
     "Intervals are of 95 %, models are clusters: they hold for all models of the kind from which "
@@ -34,9 +37,13 @@ BOUNDS = (
     "bound that takes one observation from each model."
 )
 ROUNDED = (
-    "The grey line is the success of an exact optimizer of the rounded model. It is no bound for "
-    "the machine, whose runs are ranked by the energies of the model itself: an excited state of "
-    "the rounded model may be the optimum."
+    "The thick pale line is the success of an exact optimizer of the rounded model. It is no bound "
+    "for the machine, whose runs are ranked by the energies of the model itself: an excited state "
+    "of the rounded model may be the optimum."
+)
+DRIVER = (
+    "The machine does not say how long a round trip takes: the time of a run is what its driver "
+    "took, over all runs of a job."
 )
 
 STYLE = """
@@ -57,9 +64,9 @@ def figure_of(summary: dict[str, Any]) -> Figure:
     from matplotlib.figure import Figure  # no pyplot: it would choose a window
 
     points = summary["points"]
-    x, *others = list(points[0]["factors"])
+    x, *others = _varied(points)
     groups = _groups(points, others[1:])[:MAX_PANELS]
-    has_map = len(others) == 1 and len({p["factors"][others[0]] for p in points}) > 1
+    has_map = len(others) == 1
     n = len(groups) + has_map
     rows, columns = -(-n // 2), min(n, 2)
     figure = Figure(figsize=(6.4 * columns, 4.4 * rows), layout="constrained")
@@ -70,6 +77,7 @@ def figure_of(summary: dict[str, Any]) -> Figure:
         what = "models" if summary["figure"] == SUCCESS else "trainings"
         label = f"{points[0]['n_instances']} {what}, 95 %"
         axis.set_title(label, loc="right", fontsize=9, color=INK)
+        axis.set_ylim(_limits([*points, *summary["retuned"].get("points", [])]))
     if has_map:
         _map(figure, axes[n - 1], summary, x, others[0])
     for axis in axes[n:]:
@@ -77,11 +85,25 @@ def figure_of(summary: dict[str, Any]) -> Figure:
     return figure
 
 
+def _varied(points: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the factors with more than one level, the first if there is none."""
+    names = list(points[0]["factors"])
+    return [n for n in names if len({p["factors"][n] for p in points}) > 1] or names[:1]
+
+
+def _limits(points: Sequence[dict[str, Any]]) -> tuple[float, float]:
+    """Return the range of figures and intervals, a little wider, and zero if it is near."""
+    low, high = min(p["low"] for p in points), max(p["high"] for p in points)
+    margin = 0.1 * (high - low) + 0.01
+    bottom = low - margin if low > 0.5 else -0.03 * high
+    return bottom, min(high + margin, 1.03)
+
+
 def _groups(
     points: Sequence[dict[str, Any]], names: Sequence[str]
 ) -> list[tuple[str, list[dict[str, Any]]]]:
     def at(point: dict[str, Any]) -> str:
-        return ", ".join(f"{name} = {point['factors'][name]:g}" for name in names)
+        return ", ".join(f"{name} = {level_text(point['factors'][name])}" for name in names)
 
     ordered = sorted(points, key=at)
     return [(name, list(group)) for name, group in itertools.groupby(ordered, key=at)]
@@ -107,10 +129,15 @@ def _curves(  # noqa: PLR0917  what is drawn, and by what
         values = [point["success_probability"] for point in line]
         axis.plot(levels, values, label=label or "machine", **style)
         low, high = ([point[end] for point in line] for end in ("low", "high"))
-        axis.fill_between(levels, low, high, color=COLOURS[k], alpha=0.15, linewidth=0)
+        alpha = 0.15 if len(groups) <= MAX_BANDS else 0.05  # more on one another are a grey wall
+        axis.fill_between(levels, low, high, color=COLOURS[k], alpha=alpha, linewidth=0)
         _retuned_line(axis, line, tuned, x, COLOURS[k])
-    _rounded_line(axis, groups[0][1], x)
-    axis.set(xlabel=x, ylim=(-0.03, 1.03), title=title)
+        if k == 0 or "lowering" in by:
+            _rounded_line(axis, line, x, COLOURS[k] if "lowering" in by else INK, is_first=k == 0)
+    axis.set(xlabel=x, title=title)
+    levels = [level for p in points if not isinstance(level := p["factors"][x], str)]
+    if levels and min(levels) > 0 and max(levels) >= WIDE * min(levels):
+        axis.set_xscale("log")
     axis.legend(fontsize=9)
 
 
@@ -128,17 +155,19 @@ def _retuned_line(
         axis.fill_between(levels, low, high, color=colour, alpha=0.08, linewidth=0)
 
 
-def _rounded_line(axis: Axes, points: list[dict[str, Any]], x: str) -> None:
-    line = sorted((p for p in points if "rounded" in p), key=lambda point: point["factors"][x])
+def _rounded_line(
+    axis: Axes, points: list[dict[str, Any]], x: str, colour: str, *, is_first: bool
+) -> None:
+    line = [point for point in points if "rounded" in point]
     if line:
         levels, values = zip(*((p["factors"][x], p["rounded"]) for p in line), strict=True)
         axis.plot(
             levels,
             values,
-            color=INK,
+            color=colour,
             linewidth=2.5,
             alpha=0.5,
-            label="optimum of the rounded model",
+            label="optimum of the rounded model" if is_first else None,
         )
 
 
@@ -149,12 +178,15 @@ def _map(figure: Figure, axis: Axes, summary: dict[str, Any], x: str, y: str) ->
     for p in points:
         place = up.index(p["factors"][y]), across.index(p["factors"][x])
         values[place] = p["success_probability"]
-    image = axis.imshow(values, origin="lower", aspect="auto", vmin=0, vmax=1, cmap="cividis")
+    least, most = float(np.nanmin(values)), float(np.nanmax(values))
+    least = least if least > 0.5 else 0.0
+    style: dict[str, Any] = {"origin": "lower", "aspect": "auto", "cmap": "cividis"}
+    image = axis.imshow(values, vmin=least, vmax=most, **style)
     for i, j in np.argwhere(np.isfinite(values)):
-        ink = "#fff" if values[i, j] < 0.5 else "#000"
+        ink = "#fff" if values[i, j] < 0.5 * (least + most) else "#000"
         axis.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", color=ink, fontsize=9)
-    axis.set_xticks(range(len(across)), [f"{level:g}" for level in across])
-    axis.set_yticks(range(len(up)), [f"{level:g}" for level in up])
+    axis.set_xticks(range(len(across)), list(map(level_text, across)))
+    axis.set_yticks(range(len(up)), list(map(level_text, up)))
     axis.set(xlabel=x, ylabel=y)
     figure.colorbar(image, ax=axis, label=summary["figure"])
 
@@ -177,10 +209,12 @@ def page(summary: dict[str, Any], study: str) -> str:
         f"<style>{STYLE}</style><h1>{title}</h1>",
         *(f"<p>{html.escape(line)}</p>" for line in _facts(summary)),
         f"<figure>{svg[svg.index('<svg') :]}</figure>",
+        _list("Time to solution", [found["verdict"] for found in summary["time_to_solution"]]),
         _list("Verdicts", [found["verdict"] for found in summary["verdicts"]]),
         _list("Where other settings suit each level", summary["retuned"].get("warnings", [])),
         _list("Cliffs", list(map(_cliff, summary["cliffs"]))),
-        _table(summary["points"]),
+        _table(summary),
+        _quantiles(summary["points"]),
         f"<h2>The study</h2><pre>{html.escape(study)}</pre>",
         f"<h2>The machine</h2><pre>{html.escape(machine)}</pre></html>",
     ]
@@ -199,13 +233,14 @@ def _facts(summary: dict[str, Any]) -> list[str]:
         f"The targets of {searched} models are the best of a tabu search, not proved.": searched,
         f"Runs of {beaten} models were lower than their target: give better targets.": beaten,
         ROUNDED: any("rounded" in point for point in points),
+        DRIVER: points[0]["r99"] is not None and summary["run_s_from"] == "driver",
         f"{wide} intervals are wider than was asked for.": not summary["is_complete"],
     }
     return [line for line, is_so in lines.items() if is_so]
 
 
 def _cliff(found: dict[str, Any]) -> str:
-    at = ", ".join(f"{name} = {level:g}" for name, level in found["at"].items())
+    at = ", ".join(f"{name} = {level_text(level)}" for name, level in found["at"].items())
     what = f"{found['factor']}{', ' + at if at else ''}: success crosses {found['threshold']:g}"
     if found["level"] is None:
         return f"{what} nowhere between the levels"
@@ -219,21 +254,61 @@ def _list(title: str, lines: Sequence[str]) -> str:
     return f"<h2>{title}</h2><ul>{items}</ul>"
 
 
-def _table(points: Sequence[dict[str, Any]]) -> str:
-    names = list(points[0]["factors"])
-    columns = [*names, "figure", "95 %", "R99", "95 %", "gap", "models", "runs"]
+def _table(summary: dict[str, Any]) -> str:
+    points = summary["points"]
+    is_stated = {str(found["at"]): found["is_bracketed"] for found in summary["time_to_solution"]}
+    columns = ["figure", "95 %", "R99", "95 %", "TTS, s", "95 %", "gap", "models", "runs"]
+    rows = [_cells(p, is_stated=is_stated.get(str(_without_length(p)), False)) for p in points]
+    return _tabulated("Points", [*points[0]["factors"], *columns], rows)
+
+
+def _tabulated(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{html.escape(name)}</th>" for name in columns)
-    rows = "".join(f"<tr>{_cells(point, names)}</tr>" for point in points)
-    return f"<h2>Points</h2><div class='wide'><table><tr>{head}</tr>{rows}</table></div>"
+    lines = ["".join(f"<td>{html.escape(value)}</td>" for value in row) for row in rows]
+    body = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f"<h2>{title}</h2><div class='wide'><table><tr>{head}</tr>{body}</table></div>"
 
 
-def _cells(point: dict[str, Any], names: Sequence[str]) -> str:
-    values = [f"{point['factors'][name]:g}" for name in names]
-    values += [f"{point['success_probability']:.3f}", f"{point['low']:.3f} – {point['high']:.3f}"]
+def _without_length(point: dict[str, Any]) -> dict[str, float]:
+    return {name: level for name, level in point["factors"].items() if name != "round_trips"}
+
+
+def _levels(point: dict[str, Any]) -> list[str]:
+    return list(map(level_text, point["factors"].values()))
+
+
+def _cells(point: dict[str, Any], *, is_stated: bool) -> list[str]:
+    values = [f"{point['success_probability']:.3f}", f"{point['low']:.3f} – {point['high']:.3f}"]
     if point["r99"] is None:  # of a training
-        values += ["", "", ""]
+        values += [""] * 5
     else:
-        ends = f"{point['r99_low']:.3g} – {point['r99_high']:.3g}"
-        values += [f"{point['r99']:.3g}", ends, f"{point['energy_gap']:.2%}"]
-    values += [str(point["n_instances"]), str(point["n_runs"])]
-    return "".join(f"<td>{html.escape(value)}</td>" for value in values)
+        values += [f"{point['r99']:.3g}", f"{point['r99_low']:.3g} – {point['r99_high']:.3g}"]
+        values += _time(point, is_stated=is_stated)
+        values += [f"{point['energy_gap']:.2%}"]
+    return [*_levels(point), *values, str(point["n_instances"]), str(point["n_runs"])]
+
+
+def _time(point: dict[str, Any], *, is_stated: bool) -> list[str]:
+    """Return the time to solution; of a length of which the best is not known, its bound."""
+    if not is_stated:
+        return [f"≤ {point['tts_high']:.3g}", "a bound only"]
+    return [f"{point['tts']:.3g}", f"{point['tts_low']:.3g} – {point['tts_high']:.3g}"]
+
+
+def _quantiles(points: Sequence[dict[str, Any]]) -> str:
+    """Return the quantiles of R99 over models."""
+    if points[0]["r99"] is None:
+        return ""
+    rows = [
+        [*_levels(point), *itertools.chain(*map(_quantile, point["r99_quantiles"]))]
+        for point in points
+    ]
+    quantiles = [f"{100 * found['quantile']:g} %" for found in points[0]["r99_quantiles"]]
+    columns = itertools.chain(*((f"R99 of {name}", "95 %") for name in quantiles))
+    return _tabulated("Quantiles over models", [*points[0]["factors"], *columns], rows)
+
+
+def _quantile(found: dict[str, Any]) -> tuple[str, str]:
+    if found["low"] is None:
+        return f"{found['r99']:.3g}", TOO_FEW
+    return f"{found['r99']:.3g}", f"{found['low']:.3g} – {found['high']:.3g}"

@@ -7,7 +7,7 @@ from cim_hal.study.assertions import (
 )
 from cim_hal.study.plan import Study, read_study
 from cim_hal.study.run import run_study
-from cim_hal.study.shares import Interval, Share, repeats, share_of
+from cim_hal.study.shares import Interval, Share, repeats, share_of, wilson
 
 __all__ = [
     "Interval",
@@ -20,4 +20,5 @@ __all__ = [
     "repeats",
     "run_study",
     "share_of",
+    "wilson",
 ]

@@ -57,7 +57,7 @@ class Row:
         Of all spins as int8, run by run.
     """
 
-    factors: dict[str, float]
+    factors: dict[str, float | str]
     model: str
     model_digest: str
     n_spins: int
@@ -81,6 +81,11 @@ class Row:
     def key(self) -> str:
         """What tells the row from all others of its study."""
         return key_of(tuple(self.factors.items()), self.model, self.batch)
+
+    @property
+    def gap(self) -> float:
+        """The mean energy above the target, as a share of its size."""
+        return (self.energy_mean - self.target) / max(abs(self.target), 1e-300)
 
 
 def key_of(point: Point, model: str, batch: int) -> str:

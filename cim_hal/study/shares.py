@@ -7,27 +7,48 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from statistics import NormalDist
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Interval", "Share", "of_models", "repeats", "share_of"]
+__all__ = [
+    "Interval",
+    "Share",
+    "clopper_pearson",
+    "error_of",
+    "has_few",
+    "normal_quantile",
+    "of_models",
+    "repeats",
+    "share_of",
+    "wilson",
+]
 
 INFORMATIVE = 10  # models with a success, and with a failure, from which their spread is known
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate and its confidence interval."""
+    """An estimate and its confidence interval, of 95 % where nothing else is said."""
 
     value: float
     low: float
     high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+    @property
+    def percent(self) -> str:
+        """As a share."""
+        value, low, high = (100 * each for each in (self.value, self.low, self.high))
+        return f"{value:.2f} % ({low:.1f} to {high:.1f})"
 
 
 @dataclass(frozen=True)
@@ -49,7 +70,7 @@ class Share:
     is_bounded: bool
 
 
-def share_of(successes: Sequence[int], runs: Sequence[int], *, level: float = 0.95) -> Share:
+def share_of(successes: ArrayLike, runs: ArrayLike, *, level: float = 0.95) -> Share:
     r"""Return the mean share over models, each with its own number of runs.
 
     The interval of the family is Wilson's with an effective number of runs, :math:`n_e =
@@ -58,6 +79,10 @@ def share_of(successes: Sequence[int], runs: Sequence[int], *, level: float = 0.
     Where fewer than ten models, or all of them, have a success and a failure, it is that of Clopper
     and Pearson with one observation a model: among all distributions of shares in [0, 1] of one
     mean, that of shares 0 and 1 is the widest.
+
+    Counts in two dimensions are of models, on machines that are drawn too: :math:`s^2` is the
+    variance over models and that over machines (`error_of`), and the bound has
+    :math:`mn/(m + n)` observations.
 
     Raises
     ------
@@ -69,7 +94,7 @@ def share_of(successes: Sequence[int], runs: Sequence[int], *, level: float = 0.
     Dean and Pagano, Surv. Pract. 8 (2015), doi:10.29115/SP-2015-0027 (clustered proportions).
     Brown, Cai and DasGupta, Stat. Sci. 16, 101 (2001), doi:10.1214/ss/1009213286 (Wilson).
     """
-    from scipy.stats import norm, t
+    from scipy.stats import t
 
     found, n_runs = np.asarray(successes, float), np.asarray(runs, float)
     if found.size == 0 or found.shape != n_runs.shape:
@@ -78,16 +103,32 @@ def share_of(successes: Sequence[int], runs: Sequence[int], *, level: float = 0.
         raise ValueError(
             "successes must be from 0 to the runs of their model, of which one or more"
         )
-    shares, n_models = found / n_runs, found.size
-    mean, z = float(shares.mean()), float(norm.ppf(0.5 + level / 2))
-    these = Interval(mean, *_wilson(mean, n_models**2 / float((1 / n_runs).sum()), z))
-    is_bounded = n_models == 1 or _too_few(found, n_runs)
-    if is_bounded:
-        return Share(Interval(mean, *_clopper_pearson(mean, n_models, level)), these, is_bounded)
-    effective = (
-        _effective_runs(shares, n_runs) * (z / float(t.ppf(0.5 + level / 2, n_models - 1))) ** 2
-    )
-    return Share(Interval(mean, *_wilson(mean, effective, z)), these, is_bounded)
+    shares = found / n_runs
+    mean, of_runs = float(shares.mean()), found.size**2 / float((1 / n_runs).sum())
+    these = wilson(mean, of_runs, level=level)
+    error, df = error_of(shares)
+    if not df or has_few(found, n_runs):
+        count = 1 / sum(1 / len(means) for means in _over_clusters(shares, np.mean))
+        bound = Interval(mean, *clopper_pearson(mean, count, level))
+        return Share(bound, these, is_bounded=True)
+    effective = min(of_runs, mean * (1 - mean) / error**2) if error > 0 else of_runs
+    student = float(t.ppf(0.5 + level / 2, df))
+    effective *= (normal_quantile(level) / student) ** 2
+    return Share(wilson(mean, effective, level=level), these, is_bounded=False)
+
+
+def error_of(values: NDArray[np.float64]) -> tuple[float, int]:
+    """Return the standard error of a mean over models that are drawn, and its degrees of freedom.
+
+    Of an array (models, machines) both are drawn. The variances of the means of models and of
+    machines are added, which counts twice what only a model on one machine has; their degrees of
+    freedom are those of the fewer.
+    """
+    found = _over_clusters(values, np.mean)
+    df = min(map(len, found)) - 1
+    if df == 0:
+        return math.inf, df
+    return math.sqrt(sum(float(means.var(ddof=1)) / len(means) for means in found)), df
 
 
 def of_models(shares: Sequence[float], *, level: float = 0.95) -> Interval:
@@ -95,10 +136,7 @@ def of_models(shares: Sequence[float], *, level: float = 0.95) -> Interval:
 
     It is for models that are drawn, and has more than its level where shares are not 0 or 1.
     """
-    from scipy.stats import norm
-
-    mean, z = float(np.mean(shares)), float(norm.ppf(0.5 + level / 2))
-    return Interval(mean, *_wilson(mean, len(shares), z))
+    return wilson(float(np.mean(shares)), len(shares), level=level)
 
 
 def repeats(share: Interval, *, confidence: float = 0.99) -> Interval:
@@ -119,29 +157,47 @@ def _repeats(p: float, confidence: float) -> float:
     return 1.0 if p >= confidence else math.log1p(-confidence) / math.log1p(-p)
 
 
-def _too_few(successes: NDArray[np.float64], runs: NDArray[np.float64]) -> bool:
-    informative = min(np.count_nonzero(successes > 0), np.count_nonzero(successes < runs))
-    return bool(informative < min(INFORMATIVE, len(runs)))
+def _over_clusters(values: NDArray[Any], reduced: Callable[..., Any]) -> list[NDArray[Any]]:
+    """Return a value for each model and, where there are several machines, for each of them."""
+    if values.ndim == 1:
+        return [values]
+    is_one = values.shape[1] == 1
+    return [reduced(values, axis=1)] if is_one else [reduced(values, axis=axis) for axis in (1, 0)]
 
 
-def _effective_runs(shares: NDArray[np.float64], runs: NDArray[np.float64]) -> float:
-    """Return how many independent runs would know the mean as well, at most all there are."""
-    mean, n_models = shares.mean(), len(shares)
-    of_runs = n_models**2 / float((1 / runs).sum())
-    spread = shares.var(ddof=1) / n_models
-    return min(of_runs, float(mean * (1 - mean) / spread)) if spread > 0 else of_runs
+def has_few(successes: NDArray[Any], runs: NDArray[Any]) -> bool:
+    """Return whether few models, or machines, have a success, or a failure."""
+    counts = (_over_clusters(each, np.sum) for each in (successes, runs))
+    return any(
+        min(np.count_nonzero(hits > 0), np.count_nonzero(hits < n)) < min(INFORMATIVE, len(n))
+        for hits, n in zip(*counts, strict=True)
+    )
 
 
-def _wilson(p: float, n: float, z: float) -> tuple[float, float]:
-    centre, width = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + (z / (2 * n)) ** 2)
-    scale = 1 + z * z / n
-    return max((centre - width) / scale, 0.0), min((centre + width) / scale, 1.0)
+def wilson(share: float, count: float, *, level: float = 0.95) -> Interval:
+    """Return Wilson's interval of a share of `count` independent observations.
+
+    `ValueError` for no observation, or a share that is none.
+    """
+    if not (count > 0 and 0 <= share <= 1):
+        raise ValueError(f"a share of {share} of {count}")
+    z = normal_quantile(level)
+    scale = 1 + z * z / count
+    centre = (share + z * z / (2 * count)) / scale
+    half = z / scale * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
+    return Interval(share, max(min(share, centre - half), 0.0), min(max(share, centre + half), 1.0))
 
 
-def _clopper_pearson(p: float, n: int, level: float) -> tuple[float, float]:
-    from scipy.stats import beta
+def clopper_pearson(share: float, count: float, level: float) -> tuple[float, float]:
+    """Return the ends of Clopper and Pearson's interval."""
+    from scipy.special import betaincinv
 
-    x, tail = p * n, 0.5 - level / 2
-    low = float(beta.ppf(tail, x, n - x + 1)) if x > 0 else 0.0
-    high = float(beta.ppf(1 - tail, x + 1, n - x)) if x < n else 1.0
+    x, tail = share * count, 0.5 - level / 2
+    low = float(betaincinv(x, count - x + 1, tail)) if x > 0 else 0.0
+    high = float(betaincinv(x + 1, count - x, 1 - tail)) if x < count else 1.0
     return low, high
+
+
+def normal_quantile(level: float) -> float:
+    """Return how many standard deviations on either side hold a share `level`."""
+    return NormalDist().inv_cdf(0.5 + level / 2)

@@ -362,9 +362,9 @@ def _plus_minus(interval: dict[str, float], sign: str = "") -> str:
 
 
 def _draw(report: dict[str, Any], options: dict[str, Any]) -> None:
+    from cim_hal.study import Interval
     from qnn_train.cli.pictures import draw_comparison
     from qnn_train.cli.train import written
-    from qnn_train.evaluation import Interval
 
     rows = [(row["method"], row["splits"], Interval(**row["test"])) for row in report["methods"]]
     path: Path = options["picture"]

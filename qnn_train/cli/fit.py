@@ -28,7 +28,8 @@ from qnn_train.cli.own_data import (
 
 if TYPE_CHECKING:
     from cim_hal import DevicePool, Session
-    from qnn_train.evaluation import ClassScores, Interval, RealScores
+    from cim_hal.study import Interval
+    from qnn_train.evaluation import ClassScores, RealScores
 
 __all__ = ["fit", "gap_of", "measured", "session_of"]
 
@@ -223,7 +224,8 @@ def gap_of(train: float, n_train: int, test: ClassScores | RealScores) -> Interv
 
     Of R² the interval is that of the test rows alone.
     """
-    from qnn_train.evaluation import ClassScores, Interval, generalization_gap
+    from cim_hal.study import Interval
+    from qnn_train.evaluation import ClassScores, generalization_gap
 
     if isinstance(test, ClassScores):
         return generalization_gap(train, n_train, test.accuracy, test.n)
@@ -316,8 +318,8 @@ def _start_rows(first: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _score_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the rows of scores, and whether training and test rows differ beyond chance."""
+    from cim_hal.study import Interval
     from qnn_train.cli.train import gap_text
-    from qnn_train.evaluation import Interval
 
     classes = report["task"] == "classification"
     key, name = ("accuracy", "accuracy") if classes else ("r2", "R²")

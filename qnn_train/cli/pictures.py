@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from qnn_train.arrays import FloatArray
-from qnn_train.evaluation import ClassScores, Interval
+from qnn_train.evaluation import ClassScores
 from qnn_train.training.picture import INK, THIRD, save
+
+if TYPE_CHECKING:
+    from cim_hal.study import Interval
 
 __all__ = ["draw_classes", "draw_comparison", "draw_numbers"]
 

@@ -16,12 +16,13 @@ import click
 
 from cim_hal import DevicePool, MachineConfig, Session, open_device, spawn_server
 from cim_hal.console import say
+from cim_hal.study import Interval, wilson
 from qnn_train.archive import replacing
 from qnn_train.cli.options import DEFAULT_CLASSES, RunOptions
 from qnn_train.data import Dataset, load_digits, load_fashion_mnist
 from qnn_train.data.fashion_mnist import data_directory, download
 from qnn_train.errors import TrainingError
-from qnn_train.evaluation import Interval, generalization_gap, wilson
+from qnn_train.evaluation import generalization_gap
 from qnn_train.method_names import MACHINE, ORACLES
 from qnn_train.training.checkpoint import MAY_CHANGE, Checkpoint
 from qnn_train.training.oracles import capabilities_of

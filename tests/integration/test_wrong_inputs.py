@@ -33,6 +33,7 @@ BASE: dict[str, dict[str, str]] = {
     "chaos": {"target": SERVER},
     "check": {"path": "file", "target": SERVER},
     "conform": HERE,
+    "convert": {"source": "graph", "target": "new"},
     "couplings": THERE | {"action": "list"},
     "describe": HERE,
     "estop": THERE,
@@ -56,7 +57,7 @@ BASE: dict[str, dict[str, str]] = {
     "sample": HERE | {"model_path": "graph"},
     "serve": HERE,
     "status": THERE,
-    "sweep": {"study_path": "study", "folder": "new"},
+    "sweep": {"study_paths": "study", "folder": "new"},
     "tune": HERE | {"model_path": "graph"},
     "unlock": THERE,
     "qnn-train compare": {"data": "file", "device": "counted:make"},
@@ -78,6 +79,7 @@ NUMBERS = ("nan", "inf", "x")
 # Wrong values of parameters whose type does not say them; none where every text is right.
 TEXTS: dict[str, tuple[str, ...]] = {
     "action": ("nonsense",),
+    "lowering": ("nonsense", "max:1", "quantile:0", "splitting:nan"),
     "class_weight": (),  # the column knows
     "classes": ("x", "1,", "1.5", "nan", "-1,2"),
     "clip": ("x", "", "0", "-1", "nan", "1,,2"),

@@ -28,7 +28,6 @@ from qnn_train import (
     weight_code,
 )
 from qnn_train.errors import TrainingError
-from qnn_train.evaluation import wilson
 from qnn_train.network import BitEncoding, Grid
 from qnn_train.network.codes import ParameterCode
 from qnn_train.network.intervals import activation_grid, propagate
@@ -164,7 +163,6 @@ REFUSED = {
     "a scale below 0": lambda: logistic_loss(-1.0),
     "a smoothing of 2": lambda: cross_entropy_loss(1.0, smoothing=2.0),
     "no pieces": lambda: logistic_loss(1.0, pieces=0),
-    "a share of 2": lambda: wilson(2.0, 9),
     "labels of 0 and 1": lambda: Scorer([[1, -1], [1, 1]], [0, 1]),
     "two classes of one sample": lambda: Scorer([[1, -1]], [[1, 1]]),
     "a bound of no calls": lambda: mean_oracle_error([]),

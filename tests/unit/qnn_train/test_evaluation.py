@@ -4,23 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
 
-from qnn_train.evaluation import (
-    ClassScores,
-    Interval,
-    RealScores,
-    generalization_gap,
-    mean_interval,
-    wilson,
-)
-
-
-@pytest.mark.parametrize(("right", "count"), [(0, 10), (81, 263), (10, 10)])
-def test_the_interval_of_a_share_is_wilsons(right, count):
-    expected = binomtest(right, count).proportion_ci(method="wilson")
-    found = wilson(right / count, count)
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+from cim_hal.study import Interval, wilson
+from qnn_train.evaluation import ClassScores, RealScores, generalization_gap, mean_interval
 
 
 def test_the_gap_is_newcombes_example():

@@ -8,7 +8,20 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from cim_hal.study.shares import Interval, of_models, repeats, share_of
+from cim_hal.study.shares import Interval, of_models, repeats, share_of, wilson
+
+
+@pytest.mark.parametrize(("right", "count"), [(0, 10), (81, 263), (10, 10)])
+def test_the_interval_of_a_share_is_wilsons(right, count):
+    expected = binomtest(right, count).proportion_ci(method="wilson")
+    found = wilson(right / count, count)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+
+@pytest.mark.parametrize(("share", "count"), [(2.0, 9), (-0.1, 9), (0.5, 0)])
+def test_a_share_that_is_none_is_refused(share, count):
+    with pytest.raises(ValueError, match="a share of"):
+        wilson(share, count)
 
 
 def test_one_model_has_wilsons_interval_for_itself_and_a_bound_for_its_kind():

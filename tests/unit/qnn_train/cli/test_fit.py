@@ -14,10 +14,10 @@ import processes
 import pytest
 
 from cim_hal.console import run
+from cim_hal.study import Interval
 from qnn_train import IntegerClassifier
 from qnn_train.cli.app import program
 from qnn_train.cli.train import gap_text
-from qnn_train.evaluation import Interval
 from qnn_train.model.integer import load_integers
 
 QUICK = ["--hidden", "2", "--sweeps", "2", "--runs", "2"]

@@ -1,0 +1,156 @@
+"""Verdicts: levels of a factor against a reference, with error rates over all of a study."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cim_hal.study.job_factors import WHOLE_JOB_FACTORS
+from cim_hal.study.plan import Level, level_text
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cim_hal.machine.capabilities import Capabilities
+    from cim_hal.study.rows import Row
+
+__all__ = ["MARGIN", "references_of", "verdicts"]
+
+MARGIN = 0.05  # two success probabilities no further apart are equal
+
+
+def verdicts(
+    rows: Sequence[Row], references: dict[str, Level], *, error_rate: float = 0.05
+) -> list[dict[str, Any]]:
+    """Compare each level of each factor with its reference, paired by model, over other factors.
+
+    `references` are chosen before the rows are seen: a best level found in them would be too good.
+    `degrades` and `improves` are Student's tests of the differences, `equal` is two one-sided tests
+    with the margin `MARGIN`; each with Holm's correction over all comparisons of the study. So
+    each kind of wrong verdict has at most the probability `error_rate` in all of the study, where
+    the differences of models are nearly normal.
+    """
+    compared = [found for name in references for found in _comparisons(rows, name, references)]
+    for kind in ("degrades", "improves", "equal"):
+        rejected = _holm([found.pop(f"p_{kind}") for found in compared], error_rate)
+        for found, is_so in zip(compared, rejected, strict=True):
+            found[kind] = is_so
+    for found in compared:
+        found["verdict"] = _sentence(found)
+    return compared
+
+
+def _comparisons(
+    rows: Sequence[Row], name: str, references: dict[str, Level]
+) -> Iterator[dict[str, Any]]:
+    """Yield differences of a factor's levels to its reference, with p-values of all tests."""
+    from scipy.stats import t
+
+    others = [factor for factor in references if factor != name]
+    shares, reference = _by_level(rows, name, others), references[name]
+    for level in sorted(shares.keys() - {reference}):
+        lost, least = _losses(shares[reference], shares[level])
+        if len(lost) < 2:
+            continue
+        mean, df = float(lost.mean()), len(lost) - 1
+        spread = float(lost.std(ddof=1))
+        error = spread / math.sqrt(len(lost)) if spread > 1e-9 else least
+        half = float(t.ppf(0.975, df)) * error
+        yield {
+            "factor": name,
+            "level": level,
+            "reference": reference,
+            "lost": mean,
+            "low": mean - half,
+            "high": mean + half,
+            "n_instances": len(lost),
+            "p_degrades": float(t.sf(mean / error, df)),
+            "p_improves": float(t.sf(-mean / error, df)),
+            "p_equal": float(t.sf((MARGIN - abs(mean)) / error, df)),
+        }
+
+
+def references_of(factors: dict[str, list[Any]], capabilities: Capabilities) -> dict[str, Level]:
+    """Return the level with which others are compared: the default where it is among the levels.
+
+    Of bits and round trips it is the largest, of other factors without their default the first.
+    """
+    defaults: dict[str, Level] = {s.name: s.default for s in capabilities.settings}
+    defaults["lowering"] = "max"
+    defaults["pump_end"] = capabilities.default_pump[-1]
+    return {
+        name: max(levels)
+        if name in WHOLE_JOB_FACTORS
+        else next((level for level in levels if level == defaults.get(name)), levels[0])
+        for name, levels in factors.items()
+    }
+
+
+Place = tuple[str, tuple[Level, ...]]  # a model, at levels of the other factors
+Counts = dict[Place, tuple[int, int]]  # successes and runs
+
+
+def _by_level(rows: Sequence[Row], name: str, others: Sequence[str]) -> dict[Level, Counts]:
+    """Return the successes of each model, at levels of the others, for each level of a factor."""
+    counts: dict[Level, Counts] = {}
+    for row in rows:
+        place = row.model, tuple(row.factors[other] for other in others)
+        found = counts.setdefault(row.factors[name], {})
+        successes, runs = found.get(place, (0, 0))
+        found[place] = successes + row.successes, runs + row.runs
+    return counts
+
+
+def _losses(reference: Counts, level: Counts) -> tuple[NDArray[np.float64], float]:
+    """Return the mean loss of each model over levels of the others where both were measured.
+
+    A level that a cliff added stands at some of the others only, and jobs differ in number: means
+    of all rows of each level would differ by these. The second value is the error of the mean of
+    the runs alone, of one success and one failure more at each place, for models that all lose the
+    same and so show no spread.
+    """
+    lost: dict[str, list[float]] = {}
+    variance: dict[str, list[float]] = {}
+    for place in sorted(reference.keys() & level.keys()):
+        (hits, runs), (hits_here, runs_here) = reference[place], level[place]
+        lost.setdefault(place[0], []).append(hits / runs - hits_here / runs_here)
+        of_runs = _variance(hits, runs) + _variance(hits_here, runs_here)
+        variance.setdefault(place[0], []).append(of_runs)
+    squares = [np.mean(found) / len(found) for found in variance.values()]
+    return np.array([float(np.mean(found)) for found in lost.values()]), (
+        math.sqrt(sum(squares)) / max(len(squares), 1)
+    )
+
+
+def _variance(successes: int, runs: int) -> float:
+    """Return the variance of a share, of one success and one failure more than were seen."""
+    p = (successes + 1) / (runs + 2)
+    return p * (1 - p) / runs
+
+
+def _holm(p_values: Sequence[float], error_rate: float) -> list[bool]:
+    """Return which hypotheses are rejected by Holm's step-down procedure."""
+    order, rejected = np.argsort(p_values), [False] * len(p_values)
+    for rank, k in enumerate(order.tolist()):
+        if p_values[k] > error_rate / (len(p_values) - rank):
+            break
+        rejected[k] = True
+    return rejected
+
+
+def _sentence(found: dict[str, Any]) -> str:
+    what = (
+        f"{found['factor']} = {level_text(found['level'])} against {level_text(found['reference'])}"
+    )
+    low, lost, high = (100 * found[name] for name in ("low", "lost", "high"))
+    lost = f"{lost:.1f} points lost [{low:.1f}, {high:.1f}]"
+    if found["degrades"]:
+        return f"{what}: success degrades, {lost}"
+    if found["improves"]:
+        return f"{what}: success improves, {lost}"
+    if found["equal"]:
+        return f"{what}: as good, to {100 * MARGIN:.0f} points, {lost}"
+    return f"{what}: undecided, {lost}"

@@ -1,0 +1,91 @@
+"""Verdicts from rows whose truth is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cim_hal import Capabilities
+from cim_hal.study.rows import Row
+from cim_hal.study.verdicts import references_of, verdicts
+
+
+def row(level: float, model: int, successes: int, runs: int = 64) -> Row:
+    return Row(
+        *({"noise": level}, f"m{model}", "", 8, 0, 1, "machine", runs, successes, -1.0),
+        *("enumerated", -1.0, -1.0, 0.0, 1, 0.0, 0.0, "", ""),
+    )
+
+
+def rows(shares: dict[float, float], rng: np.random.Generator, n_models: int = 20) -> list[Row]:
+    hardness = rng.normal(0, 0.1, n_models)
+    return [
+        row(level, k, rng.binomial(64, np.clip(p + hardness[k], 0.01, 0.99)))
+        for level, p in shares.items()
+        for k in range(n_models)
+    ]
+
+
+def test_a_loss_is_told_and_equality_is_not_the_lack_of_a_loss():
+    rng = np.random.default_rng(1)
+    found = {
+        each["level"]: each
+        for each in verdicts(rows({0: 0.6, 1: 0.6, 2: 0.3}, rng, 80), {"noise": 0})
+    }
+    assert found[2]["degrades"]
+    assert found[1]["equal"]
+    assert not found[1]["degrades"]
+    few = verdicts(rows({0: 0.6, 1: 0.6}, rng, n_models=3), {"noise": 0})
+    assert [each["verdict"].split(":")[1].split(",")[0] for each in few] == [" undecided"]
+
+
+def test_levels_are_compared_at_the_same_levels_of_the_others():
+    """A cliff adds levels at some levels of the others, and jobs differ in number."""
+    shares = {(0, 2): 10, (0, 8): 60, (1, 2): 10, (1, 8): 60, (1, 5): 50}
+    found = [
+        replace(row(noise, k, hits), factors={"noise": noise, "bits": bits}, batch=batch)
+        for (noise, bits), hits in shares.items()
+        for k in range(12)
+        for batch in range(3 if (noise, bits) == (1, 8) else 1)
+    ]
+    lost = {
+        (each["factor"], each["level"]): each["lost"]
+        for each in verdicts(found, {"noise": 0, "bits": 8})
+    }
+    expected = {("noise", 1): 0.0, ("bits", 2): 50 / 64, ("bits", 5): 10 / 64}
+    assert lost == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("runs", "hits", "verdict"),
+    [(4, 4, "undecided"), (4, 3, "undecided"), (64, 64, "as good"), (64, 0, "success degrades")],
+)
+def test_models_that_all_lose_the_same_show_nothing_in_few_runs(runs, hits, verdict):
+    found = [row(0, k, runs, runs) for k in range(12)] + [row(1, k, hits, runs) for k in range(12)]
+    few = found if runs == 64 else [each for each in found if each.model in {"m0", "m1", "m2"}]
+    (said,) = verdicts(few, {"noise": 0})
+    assert said["verdict"].split(": ")[1].startswith(verdict)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("lost", "kind"), [(0.0, "degrades"), (0.0, "improves"), (0.05, "equal")])
+def test_wrong_verdicts_are_as_rare_as_they_say_in_all_of_a_study(lost, kind):
+    rng, n_studies, wrong = np.random.default_rng(2), 1000, 0
+    for _ in range(n_studies):
+        shares = {0: 0.5, **dict.fromkeys(range(1, 5), 0.5 - lost)}
+        wrong += any(each[kind] for each in verdicts(rows(shares, rng), {"noise": 0}))
+    assert wrong / n_studies < 0.05 + 4 * np.sqrt(0.05 * 0.95 / n_studies)
+
+
+def test_the_reference_is_the_default_or_most_bits_and_not_the_best():
+    capabilities = Capabilities(
+        name="machine",
+        max_spins=8,
+        coupling_bits=8,
+        settings=[{"name": "noise", "default": 1.0, "low": 0.0, "high": 9.0}],
+    )
+    factors = {"coupling_bits": [2, 8, 4], "noise": [0, 1.0, 3], "gain": [3, 1]}
+    expected = {"coupling_bits": 8, "noise": 1.0, "gain": 3}
+    assert references_of(factors, capabilities) == expected
