@@ -39,8 +39,8 @@ from threadpoolctl import threadpool_limits
 
 from cim_hal import open_device
 from qnn_train import QuantizedNetwork, QuantizedNetworkClassifier, QuantizedNetworkRegressor
-from qnn_train.estimator.straight_through import straight_through as coded_descent
 from qnn_train.solve.losses import CrossEntropy, SquaredError, fitted_line
+from qnn_train.solve.straight_through import straight_through as coded_descent
 
 HIDDEN, STARTS, GUESSES, FIRST_SEED, CHOSEN_ON = 8, 4, 2000, 1000, 2020
 STE_STEPS = 6000

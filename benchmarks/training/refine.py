@@ -33,9 +33,9 @@ from tasks import ALL, TASKS, dataset
 from threadpoolctl import threadpool_limits
 
 from cim_hal import open_device
-from qnn_train.estimator.straight_through import straight_through
 from qnn_train.network import QuantizedNetwork
 from qnn_train.solve import CrossEntropy
+from qnn_train.solve.straight_through import straight_through
 from qnn_train.training import ProximalProblem, TrainingRun
 from qnn_train.training.descent import accuracy
 

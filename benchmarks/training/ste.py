@@ -5,7 +5,7 @@ networks do: sign(w) or, beyond 0.7 times the mean modulus, sign(w), times a rea
 layer that is learnt. The gradient goes straight through to weights clipped to [-1, 1]. Adam, with a
 rate that falls to zero along a cosine.
 
-`qnn_train.estimator.straight_through` is another one: biases in their codes and activations of the
+`qnn_train.solve.straight_through` is another one: biases in their codes and activations of the
 network, so that its networks can be refined (`refine.py`). This one has more real numbers than the
 networks it stands beside, and the published rows of the tables are made with it.
 """

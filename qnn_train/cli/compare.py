@@ -223,8 +223,8 @@ class _Split:
         return self._scores(lambda X: spread * best.predict(samples(X)) + centre)
 
     def _straight_through(self) -> tuple[float, float]:
-        from qnn_train.estimator.straight_through import straight_through
         from qnn_train.solve.losses import CrossEntropy, SquaredError
+        from qnn_train.solve.straight_through import straight_through
 
         model = self.ours.model_
         inputs, labels = model.grid.transform(self._data.X), self._labels()

@@ -76,7 +76,12 @@ ESTIMATOR_OPTIONS: Mapping[str, Any] = {
     ),
     "coupling_bits": option("coupling-bits", click.IntRange(1, 64), "Bits of a coupling."),
     "sweeps": option("sweeps", COUNT, "Visits of every block from one start, at most."),
-    "starts": option("starts", COUNT, "Descents from random networks, of which the best counts."),
+    "starts": option("starts", COUNT, "Descents from different networks; the best counts."),
+    "pretraining": option(
+        "pretraining",
+        click.IntRange(0, MAX_COUNT),
+        "Steps of a straight-through estimator that make each of them; 0 for random ones.",
+    ),
     "patience": option(
         "patience", click.IntRange(0, MAX_COUNT), "Sweeps without gain that end one; 0 for none."
     ),

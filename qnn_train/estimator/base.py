@@ -79,6 +79,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         coupling_bits: int | None = None,
         sweeps: int = 40,
         starts: int = 4,
+        pretraining: int = 2000,
         ladder: tuple[float, ...] = (0.02, 0.1, 0.5, 2.0),
         block_spins: int | None = None,
         block_reads: int | None = None,
@@ -114,6 +115,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         self.coupling_bits = coupling_bits
         self.sweeps = sweeps
         self.starts = starts
+        self.pretraining = pretraining
         self.ladder = ladder
         self.block_spins = block_spins
         self.block_reads = block_reads
@@ -362,6 +364,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
             sweeps=self.sweeps,
             annealed=ANNEALED,
             starts=self.starts,
+            pretraining=self.pretraining,
             ladder=tuple(self.ladder),
             block_spins=self.block_spins,
             block_reads=self.block_reads,

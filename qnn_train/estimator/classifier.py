@@ -69,7 +69,10 @@ class QuantizedNetworkClassifier(ClassifierMixin, QuantizedNetworkEstimator):
     sweeps : int
         Visits of every block of parameters from one start, at most.
     starts : int
-        Descents from different random networks; the best network of all counts.
+        Descents from different networks; the best network of all counts.
+    pretraining : int
+        Steps of a straight-through estimator, on this computer, that make the network each of them
+        begins with; 0 for random networks. Not used with `init`.
     ladder : tuple of float
         Proximal weights; a call for each in every step.
     block_spins : int or None

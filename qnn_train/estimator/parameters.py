@@ -35,6 +35,7 @@ OF_RECIPES = (
     "polish",
     "n_runs",
     "round_trips",
+    "pretraining",
     "settings",
     "coupling_bits",
     "sweeps",

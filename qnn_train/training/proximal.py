@@ -14,6 +14,7 @@ from qnn_train.errors import CheckpointError
 from qnn_train.network import Architecture, QuantizedNetwork
 from qnn_train.solve import ProximalState, ProximalStep, proximal_descent
 from qnn_train.solve.proximal import recoded
+from qnn_train.solve.straight_through import straight_through
 from qnn_train.training.checkpoint import Checkpoint, machine_of
 from qnn_train.training.descent import (
     DescentProblem,
@@ -89,6 +90,7 @@ class ProximalStepper:
         self.sizes = problem.block_sizes(self._block_spins)
         self._rows = [] if resume is None else resume.history.rows()
         self._sweeps: list[SweepResult] = []
+        self._pretrained: tuple[int, QuantizedNetwork | None] = -1, None  # by number of the start
         self._at = self._start() if resume is None else self._restored(resume.arrays)
         if resume is None and problem.init is not None:
             self._at = self._judged(self._at)
@@ -206,11 +208,14 @@ class ProximalStepper:
 
     def _start(self) -> _Position:
         problem = self._problem
-        if problem.init is None:
-            architecture, seed = problem.stages[0].architecture, problem.recipe.seed
-            state = ProximalState.start(architecture, seed=seed)
-        else:
+        architecture, seed = problem.stages[0].architecture, problem.recipe.seed
+        state = ProximalState.start(architecture, seed=seed)
+        if problem.init is not None:
             state = ProximalState(0, problem.init.to_bits(), problem.init_scale(problem.init))
+        self._at = _Position(state, _Best(state.bits))
+        network = self._network_of_start(self._at)
+        if problem.init is None and network is not None:
+            state = ProximalState(0, network.to_bits(), 0.0)
         return _Position(state, _Best(state.bits))
 
     def _descent(self, at: _Position) -> Iterator[ProximalStep]:
@@ -228,9 +233,28 @@ class ProximalStepper:
             block_reads=recipe.block_reads,
             tried=recipe.tried,
             weights=self._problem.train.weights,
-            start=self._problem.init,
+            start=self._network_of_start(at),
             state=at.state,
         )
+
+    def _network_of_start(self, at: _Position) -> QuantizedNetwork | None:
+        """Return where the descent begins that the next step belongs to; None for random bits."""
+        problem, steps = self._problem, self._problem.recipe.pretraining
+        if problem.init is not None or not steps:
+            return problem.init
+        start = at.state.step // self._turn_steps
+        if self._pretrained[0] != start:
+            train = problem.train
+            network, _ = straight_through(
+                self._architecture(at, at.state.step + 1),
+                *(train.inputs, train.labels),
+                loss=problem.loss,
+                seed=problem.recipe.seed + start,
+                steps=steps,
+                weights=train.weights,
+            )
+            self._pretrained = start, network
+        return self._pretrained[1]
 
     def _judged(self, at: _Position) -> _Position:
         """Measure the network at the end of a sweep, and record it."""

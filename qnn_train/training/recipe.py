@@ -98,6 +98,7 @@ PROXIMAL_RECIPE: Mapping[str, Check] = {
     "sweeps": COUNT,
     "annealed": optional(COUNT),
     "starts": COUNT,
+    "pretraining": whole(0, 10**9),
     "judge_by": one_of(("loss", "errors")),
     "batch": tuple_of(COUNT, 2, 2),
     "width": tuple_of(POSITIVE, 2, 2),
@@ -258,10 +259,11 @@ class ProximalRecipe:
     # the largest bias of the last layer, in units of where the activation saturates
     output_bias_reach: float = 3.5
     sweeps: int = 8  # visits of every block in one descent, at most
-    # sweeps over which batch and width change, None for all; their last values stay. With
-    # `first_weights` it is all
+    # sweeps over which batch and width change, None for all, as with `first_weights`
     annealed: int | None = None
     starts: int = 1  # descents from different random networks, of which the best counts
+    # steps of `straight_through` that make the network each descent begins with; 0: a random one
+    pretraining: int = 0
     # what makes a network better than another, on the images that judge
     judge_by: Literal["loss", "errors"] = "loss"
     batch: tuple[int, int] = (1000, 20_000)  # see `Annealing`, as of `width`
@@ -282,8 +284,7 @@ class ProximalRecipe:
     tried: int = 8  # different samples of a call that are tried on the batch
     round_trips: int | None = None  # length of a run; None for what the machine recommends
     # names and values of settings, used where the machine has them and its file does not choose
-    # them. Recipes were chosen on machines
-    # that count fields as couplings
+    # them. Recipes were chosen on machines that count fields as couplings
     settings: tuple[tuple[str, float], ...] = (("field_weight", 1.0),)
     # sweeps without a better network after which a descent is stopped, those that anneal not
     # counted where `annealed` says which they are; 0 never stops early
@@ -296,8 +297,8 @@ class ProximalRecipe:
 
     def __post_init__(self) -> None:
         _take(self, PROXIMAL_RECIPE)
-        if self.first_weights and (self.starts > 1 or self.sweeps < 2):
-            raise AssemblyError("two codes need two sweeps and a single start")
+        if self.first_weights and (self.starts > 1 or self.sweeps < 2 or self.pretraining):
+            raise AssemblyError("two codes need two sweeps and a single start without pretraining")
 
     @property
     def clips(self) -> tuple[float, ...]:

@@ -8,6 +8,7 @@ QUICK = {
     "hidden": 3,
     "sweeps": 4,
     "starts": 1,
+    "pretraining": 0,
     "n_runs": 4,
     "ladder": (0.1, 1.0),
     "random_state": 1,

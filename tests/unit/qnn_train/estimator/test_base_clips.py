@@ -10,7 +10,9 @@ from qnn_train import QuantizedNetworkClassifier
 
 X, Y = make_circles(120, noise=0.05, factor=0.5, random_state=1)
 CLIPS = (4.0, 0.5)
-QUICK = {"sweeps": 3, "n_runs": 4, "starts": 4, "oracle": "descent", "random_state": 1}
+QUICK = dict(sweeps=3, n_runs=4, starts=4, oracle="descent", pretraining=0, random_state=1)
+
+
 
 
 def fitted(**changes):

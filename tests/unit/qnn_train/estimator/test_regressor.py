@@ -27,6 +27,7 @@ QUICK = {
     "weights": "ternary",
     "sweeps": 3,
     "starts": 1,
+    "pretraining": 0,
     "n_runs": 4,
     "ladder": (0.1, 1.0),
     "random_state": 2,

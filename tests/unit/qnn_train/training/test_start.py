@@ -10,10 +10,10 @@ from trainings import SMALL, losses_of, trained
 
 from qnn_train import TrainedModel
 from qnn_train.errors import AssemblyError, CheckpointError, ModelFileError
-from qnn_train.estimator.straight_through import straight_through
 from qnn_train.model.integer import IntegerClassifier
 from qnn_train.network import QuantizedNetwork, rounded
 from qnn_train.solve import CrossEntropy
+from qnn_train.solve.straight_through import straight_through
 from qnn_train.training import Checkpoint, ProximalProblem, Recipe, TrainingRun, problem_of
 from qnn_train.training.descent import margins_of
 from qnn_train.training.start import best_scale

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from qnn_train.arrays import Array, Float32Array, FloatArray
+from qnn_train.arrays import Array, FloatArray
 from qnn_train.network import Architecture, ParameterCode, QuantizedNetwork
 from qnn_train.network.network import nearest
 from qnn_train.network.spline import Spline
-from qnn_train.solve.losses import CrossEntropy, SquaredError
+from qnn_train.solve.losses import DescentLoss
 
 __all__ = ["straight_through"]
 
@@ -37,9 +37,10 @@ def straight_through(
     inputs: Array,
     labels: Array,
     *,
-    loss: CrossEntropy | SquaredError,
+    loss: DescentLoss,
     seed: int,
     steps: int = STEPS,
+    weights: FloatArray | None = None,
 ) -> tuple[QuantizedNetwork, float]:
     """Return the network and its mean loss on all samples.
 
@@ -50,6 +51,8 @@ def straight_through(
     inputs : integer array, shape (samples, n_inputs)
     labels : array
         As the loss takes them.
+    weights : float array, shape (samples,), optional
+        What each sample counts in the mean loss, positive; all alike by default.
     """
     rng = np.random.default_rng([seed, 11])
     targets = loss.targets_of(labels, architecture.n_outputs)
@@ -68,18 +71,21 @@ def straight_through(
         rows = rng.choice(len(samples), min(BATCH, len(samples)), replace=False)
         sums = _forward(architecture, parameters, samples[rows])
         margins = sums[-1].astype(np.float32)
+        counts = None if weights is None else weights[rows]
         # a start that is wrong everywhere shrinks the scale to nothing, and its gradient with it
         if not scale or (margins != margins[0]).any():  # margins that agree say nothing of it
-            least_scale = LEAST_SCALE * loss.rescaled(margins, targets[rows], 0.0)
-            scale = max(least_scale, loss.rescaled(margins, targets[rows], scale))
-        expansion = loss.expand(margins, targets[rows], scale)
+            least_scale = LEAST_SCALE * loss.rescaled(margins, targets[rows], 0.0, counts)
+            scale = max(least_scale, loss.rescaled(margins, targets[rows], scale, counts))
+        expansion = loss.expand(margins, targets[rows], scale, counts)
         error = expansion.gradient.astype(np.float64) * expansion.scale / len(rows)
         gradients = _backward(architecture, parameters, samples[rows], sums, error)
         rate = RATE * 0.5 * (1 + np.cos(np.pi * step / steps))
         for latent, gradient in zip(parameters, gradients, strict=True):
             latent.move(gradient, rate, step + 1)
         if (step + 1) % judged_every == 0 or step + 1 == steps:
-            found = _judged(architecture, parameters, samples, targets, loss, scale)
+            margins = _forward(architecture, parameters, samples)[-1].astype(np.float32)
+            own = loss.rescaled(margins, targets, scale, weights)
+            found = loss.mean(margins, targets, own, weights)
             if found < least:
                 best, least = _network(architecture, parameters), found
     return best, least
@@ -159,18 +165,6 @@ def _slope(activation: Spline, sums: FloatArray) -> FloatArray:
     usual = max(1.0, float(np.sqrt(np.mean(np.square(sums)))))
     reach = (max(activation.intercepts) - min(activation.intercepts)) / 2
     return np.where(np.abs(sums) < usual, reach / usual, 0.0)
-
-
-def _judged(  # noqa: PLR0917
-    architecture: Architecture,
-    parameters: Sequence[_Latent],
-    samples: FloatArray,
-    targets: Float32Array,
-    loss: CrossEntropy | SquaredError,
-    scale: float,
-) -> float:
-    margins = _forward(architecture, parameters, samples)[-1].astype(np.float32)
-    return loss.mean(margins, targets, loss.rescaled(margins, targets, scale))
 
 
 def _network(architecture: Architecture, parameters: Sequence[_Latent]) -> QuantizedNetwork:

@@ -7,10 +7,10 @@ from itertools import product
 import numpy as np
 import pytest
 
-from qnn_train.estimator.straight_through import straight_through
 from qnn_train.network import Architecture, Layer, QuantizedNetwork, bias_code, weight_code
 from qnn_train.network.spline import Spline
 from qnn_train.solve.losses import CrossEntropy, SquaredError
+from qnn_train.solve.straight_through import straight_through
 
 
 def network_of(activation):
