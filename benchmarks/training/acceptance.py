@@ -303,7 +303,7 @@ METHODS = {
 }
 
 
-COLUMNS = ("linear", "mlp", "ste", "random", "descent", "ours")
+COLUMNS = ("linear", "mlp", "ste", "coded", "random", "descent", "ours")
 
 
 def _row(split: Split, model: Any) -> dict[str, Any]:
@@ -317,27 +317,36 @@ def _row(split: Split, model: Any) -> dict[str, Any]:
 
 
 def table(rows: Rows) -> None:
-    """Print means over splits, and the paired difference of ours and ste with its interval.
+    """Print means over splits, and the paired differences of ours with their intervals.
 
     A number of splits in brackets is that of a column with fewer.
     """
-    names = "linear | MLP | STE | best of random | one-flip descent | this | this less STE"
-    print(f"| set | splits | {names} |\n" + "|---" * 9 + "|")
+    names = "linear | MLP | STE, real | STE | best of random | one-flip descent | this"
+    print(f"| set | splits | {names} | less STE | less STE, real |\n" + "|---" * 11 + "|")
     for name in SETS:
         found = {(r["method"], r["seed"]): r["score"] for r in rows.all if r["task"] == name}
-        seeds = sorted({s for _, s in found if {("ours", s), ("ste", s)} <= found.keys()})
+        seeds = sorted(seed for method, seed in found if method == "ours")
         scores = {m: np.array([found[m, s] for s in seeds if (m, s) in found]) for m in COLUMNS}
         unit, digits = (1, 3) if name in REAL else (100, 1)
         cells = []
         for each in scores.values():
             fewer = "" if len(each) == len(seeds) else f" ({len(each)})"
             cells.append(f"{unit * each.mean():.{digits}f}{fewer}" if len(each) else "")
-        apart = unit * (scores["ours"] - scores["ste"])
-        told = f"{apart.mean():+.{digits}f}"
-        if len(apart) > 1:
-            half = student.ppf(0.975, len(apart) - 1) * apart.std(ddof=1) / np.sqrt(len(apart))
-            told += f" ± {half:.{digits}f}"
-        print(f"| {name} | {len(seeds)} | {' | '.join(cells)} | {told} |")
+        for other in ("coded", "ste"):
+            both = [seed for seed in seeds if (other, seed) in found]
+            apart = np.array([unit * (found["ours", s] - found[other, s]) for s in both])
+            cells.append(_with_interval(apart, digits))
+        print(f"| {name} | {len(seeds)} | {' | '.join(cells)} |")
+
+
+def _with_interval(apart: np.ndarray, digits: int) -> str:
+    if not len(apart):
+        return ""
+    told = f"{apart.mean():+.{digits}f}"
+    if len(apart) > 1:
+        half = student.ppf(0.975, len(apart) - 1) * apart.std(ddof=1) / np.sqrt(len(apart))
+        told += f" ± {half:.{digits}f}"
+    return told
 
 
 def main() -> None:

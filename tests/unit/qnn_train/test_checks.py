@@ -26,7 +26,7 @@ NO_FLAGS = ("yes", None, 1, 0, [], NAN)
 WRONG = {
     **dict.fromkeys(
         ("n_runs", "sweeps", "vote", "levels", "cut", "patience", "iterations", "grid",
-         "starts", "tried", "shift", "seed", "bias_bits"), NO_NUMBERS,
+         "starts", "tried", "shift", "seed", "bias_bits", "pretraining"), NO_NUMBERS,
     ),
     **dict.fromkeys(
         ("round_trips", "block_spins", "block_reads", "output_bias_bits", "coupling_bits",

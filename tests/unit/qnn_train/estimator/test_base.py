@@ -96,6 +96,20 @@ def test_a_stopped_training_goes_on_bit_for_bit(pair, tmp_path):
         classifier(**options).fit(*pair)
 
 
+def test_descents_begin_with_pretrained_networks_and_go_on_from_a_checkpoint(pair, tmp_path):
+    options = {"oracle": "descent", "starts": 2, "sweeps": 3, "pretraining": 60}
+    options |= {"clip": (2.0, 1.0), "checkpoint": tmp_path / "there.npz"}
+    whole = classifier(**options | {"checkpoint": None}).fit(*pair)
+    untrained = classifier(**options | {"checkpoint": None, "pretraining": 0}).fit(*pair)
+    assert whole.history_[0].objective < untrained.history_[0].objective
+    assert whole.history_[3] != untrained.history_[3]
+    for end in (1, 3, 4):  # within a start, at its end, within the next
+        classifier(**options, callbacks=[lambda told, end=end: told.sweep == end]).fit(*pair)
+        again = classifier(**options).fit(*pair)
+        assert again.history_ == whole.history_
+        options["checkpoint"].unlink()
+
+
 def test_each_start_ends_by_patience_and_the_best_of_all_counts(pair):
     one, three = (classifier(sweeps=60, starts=n, patience=1).fit(*pair) for n in (1, 3))
     first = len(one.history_)

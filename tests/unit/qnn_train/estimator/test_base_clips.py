@@ -10,13 +10,12 @@ from qnn_train import QuantizedNetworkClassifier
 
 X, Y = make_circles(120, noise=0.05, factor=0.5, random_state=1)
 CLIPS = (4.0, 0.5)
-QUICK = dict(sweeps=3, n_runs=4, starts=4, oracle="descent", pretraining=0, random_state=1)
-
-
+QUICK = {"sweeps": 3, "n_runs": 4, "starts": 4, "oracle": "descent", "pretraining": 0}
 
 
 def fitted(**changes):
-    return QuantizedNetworkClassifier(clip=CLIPS, **QUICK | changes).fit(X, Y)
+    options = QUICK | {"random_state": 1} | changes
+    return QuantizedNetworkClassifier(clip=CLIPS, **options).fit(X, Y)
 
 
 def limit(network):

@@ -65,3 +65,24 @@ def test_several_classes_and_the_same_seed():
     assert one[1] == two[1]
     assert (one[0].to_bits() == two[0].to_bits()).all()
     assert (one[0].predict(inputs) == labels).mean() > 0.9
+
+
+def test_a_sample_counts_by_its_weight():
+    rng = np.random.default_rng(2)
+    inputs = rng.integers(-5, 6, (60, 2))
+    labels = np.where(inputs[:, 0] > 0, 1, -1)
+    labels[:30] = -labels[:30]  # half of them say the opposite
+    weights = np.where(np.arange(60) < 30, 0.02, 1.0)
+    architecture = network_of(Spline.hard_tanh(4))
+    found = {}
+    for name, counts in (("first", weights[::-1].copy()), ("last", weights)):
+        options = {"loss": CrossEntropy(), "seed": 1, "steps": 400}
+        network, _ = straight_through(architecture, inputs, labels, weights=counts, **options)
+        agree = np.where(network.margin(inputs) > 0, 1, -1) == labels
+        found[name] = agree[:30].mean(), agree[30:].mean()
+    assert found["first"][0] > 0.9
+    assert found["last"][1] > 0.9
+    third = straight_through(architecture, inputs, labels, weights=np.full(60, 3.0), **options)
+    assert third[1] == pytest.approx(
+        straight_through(architecture, inputs, labels, **options)[1], abs=0.05
+    )
