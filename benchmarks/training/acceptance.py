@@ -3,6 +3,7 @@
     python benchmarks/training/acceptance.py --splits 10 --rows rows/acceptance
     python benchmarks/training/acceptance.py --table --rows rows/acceptance
     python benchmarks/training/acceptance.py --choose --splits 3
+    python benchmarks/training/acceptance.py --compare-starts --splits 4
 
 A split is a seed: of the samples that are drawn, of those that train (60 %), and of every method.
 Scores are of the other 40 %: accuracy, balanced where classes are, R² of real answers. Rows that
@@ -43,7 +44,7 @@ from qnn_train.solve.losses import CrossEntropy, SquaredError, fitted_line
 from qnn_train.solve.straight_through import straight_through as coded_descent
 
 HIDDEN, STARTS, GUESSES, FIRST_SEED, CHOSEN_ON = 8, 4, 2000, 1000, 2020
-STE_STEPS = 6000
+STE_STEPS, PRETRAINING, DEVICE = 6000, 2000, "emulator-dsb"
 
 
 def xor(seed):
@@ -154,11 +155,13 @@ def straight_through(split: Split) -> np.ndarray:
     return back(best.outputs(others))
 
 
-def coded(split: Split) -> float:
+def coded(split: Split, steps: int = STE_STEPS) -> float:
     """Return the score of a straight-through estimator with the codes and the grid of `ours`."""
     rows, starts = _repeated(split), []
     for start, clip in enumerate(QuantizedNetworkClassifier().clip):
-        model = ours(split, "emulator-dsb", oracle="descent", clip=clip, sweeps=1, starts=1).model_
+        model = ours(
+            split, DEVICE, oracle="descent", clip=clip, sweeps=1, starts=1, pretraining=0
+        ).model_
         parts = [model.grid.transform(samples) for samples in (split.X, split.others)]
         loss = SquaredError() if split.name in REAL else CrossEntropy()
         labels = (split.y - split.y.mean()) / split.y.std() if split.name in REAL else split.y
@@ -168,7 +171,7 @@ def coded(split: Split) -> float:
             labels[rows],
             loss=loss,
             seed=100 * split.seed + start,
-            steps=STE_STEPS,
+            steps=steps,
         )
         margins = [network.margin(part).astype(float) for part in parts]
         starts.append((found, _answered(split, *margins)[1]))
@@ -227,7 +230,7 @@ def best_random(split: Split, device: Any) -> np.ndarray:
     clips = QuantizedNetworkClassifier().clip
     found = []
     for place, clip in enumerate(clips):
-        model = ours(split, device, oracle="descent", clip=clip, sweeps=1, starts=1)
+        model = ours(split, device, oracle="descent", clip=clip, sweeps=1, starts=1, pretraining=0)
         architecture, grid = model.model_.networks.architecture, model.model_.grid
         rng = np.random.default_rng([split.seed, 1, place])
         bits = rng.integers(0, 2, (GUESSES // len(clips), architecture.n_bits), np.int8)
@@ -251,20 +254,38 @@ def _answered(split: Split, margins: np.ndarray, elsewhere: np.ndarray) -> tuple
     return kind(split.y, mine), others
 
 
-def by_clip(name: str, seed: int) -> list[tuple[float, float]]:
-    """Return the loss and the score of one start with each clip, on samples to choose by.
+def to_choose_by(name: str, seed: int) -> Split:
+    """Return a split that may be looked at.
 
     What trains of a measured set is split once more: the other 40 % are not looked at.
     """
     split = Split.of(name, seed)
-    if name in MEASURED:
-        strata = None if name in REAL else split.y
-        parts = train_test_split(
-            split.X, split.y, test_size=0.3, random_state=seed, stratify=strata
-        )
-        split = Split(name, seed, *parts)
+    if name not in MEASURED:
+        return split
+    strata = None if name in REAL else split.y
+    parts = train_test_split(split.X, split.y, test_size=0.3, random_state=seed, stratify=strata)
+    return Split(name, seed, *parts)
+
+
+def starts(names: list[str], seeds: range) -> None:
+    """Print the scores of descents from random and from pretrained networks, and of these alone."""
+    print("| set | random, descent | STE alone | STE, descent |\n|---|---|---|---|")
+    for name in names:
+        rows = []
+        for split in (to_choose_by(name, seed) for seed in seeds):
+            fitted = [
+                ours(split, DEVICE, oracle="descent", pretraining=n) for n in (0, PRETRAINING)
+            ]
+            random, trained = (split.score(each.predict(split.others)) for each in fitted)
+            rows.append((random, coded(split, PRETRAINING), trained))
+        print(f"| {name} | {' | '.join(f'{100 * each:.1f}' for each in np.mean(rows, axis=0))} |")
+
+
+def by_clip(name: str, seed: int) -> list[tuple[float, float]]:
+    """Return the loss and the score of one start with each clip, on samples to choose by."""
+    split = to_choose_by(name, seed)
     clips = QuantizedNetworkClassifier().clip
-    fitted = [ours(split, "emulator-dsb", oracle="descent", clip=clip, starts=1) for clip in clips]
+    fitted = [ours(split, DEVICE, oracle="descent", clip=clip, starts=1) for clip in clips]
     return [
         (each.history_[-1].best_objective, split.score(each.predict(split.others)))
         for each in fitted
@@ -357,11 +378,13 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--rows", type=Path)
     parser.add_argument("--choose", action="store_true", help="compare clips on other seeds")
+    parser.add_argument("--compare-starts", action="store_true", help="on those seeds too")
     parser.add_argument("--table", action="store_true", help="only print what is there")
     options = parser.parse_args()
-    if options.choose:
+    if options.choose or options.compare_starts:
         with threadpool_limits(1):
-            choice(options.sets, range(CHOSEN_ON, CHOSEN_ON + options.splits))
+            shown = choice if options.choose else starts
+            shown(options.sets, range(CHOSEN_ON, CHOSEN_ON + options.splits))
         return
     if options.rows is None:
         parser.error("--rows FOLDER keeps what is computed")
@@ -369,7 +392,7 @@ def main() -> None:
     rows = Rows(options.rows)
     if not options.table:
         warnings.simplefilter("ignore", ConvergenceWarning)
-        with threadpool_limits(1), open_device("emulator-dsb") as device:
+        with threadpool_limits(1), open_device(DEVICE) as device:
             for seed in range(FIRST_SEED, FIRST_SEED + options.splits):
                 for name in options.sets:
                     for method in options.methods:
