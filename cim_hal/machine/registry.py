@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 GROUP = "cim_hal.drivers"
+BRIDGES = "cim_hal.bridges"  # factories of drivers by what stands behind their name and a colon
 
 Factory = TypeVar("Factory", bound=Any)
 
@@ -197,6 +198,9 @@ def check_name(target: str) -> None:
 
 def _load(target: str) -> Callable[..., Any]:
     check_name(target)
+    bridge, _, name = target.partition(":")
+    for entry in entry_points(group=BRIDGES, name=bridge) if name else ():
+        return _import(target, entry)(name)
     entries = entry_points(group=GROUP, name=target)
     return _import(target, next(iter(entries), EntryPoint(target, target, GROUP)))
 
