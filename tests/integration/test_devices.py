@@ -11,7 +11,7 @@ from cim_hal import IsingModel
 from cim_hal.errors import StudyError
 from cim_hal.study.devices import compare_devices
 
-COARSE = 'driver = "emulator-mean-field"\nname = "coarse"\n[settings]\nnoise = 3.0\n'
+COARSE = 'driver = "emulator-mean-field"\nname = "coarse"\n[settings]\nnoise = 0.5\n'
 
 
 @pytest.fixture
