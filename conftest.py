@@ -14,6 +14,7 @@ from sybil import Sybil
 from sybil.parsers.myst import PythonCodeBlockParser, SkipParser
 from sybil.parsers.rest import DocTestParser
 from sybil.sybil import SybilCollection
+from threadpoolctl import threadpool_limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,13 +59,18 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Any:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Iterator[Any]:
-    """Collect without the garbage collector, which is not to look at what stays ever again."""
+    """Collect without the garbage collector, which is not to look at what stays ever again.
+
+    Of several workers each has one thread for linear algebra: more would only wait for a processor.
+    """
     gc.disable()
     try:
         return (yield)
     finally:
         gc.freeze()
         gc.enable()
+        if "PYTEST_XDIST_WORKER" in os.environ:
+            threadpool_limits(1, user_api="blas")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -26,13 +26,19 @@ TOO_WIDE = 3  # exit status where an interval stayed wider than was asked for
 
 
 @click.command()
-@click.argument("study_path", metavar="STUDY.toml", type=click.Path(exists=True, path_type=Path))
+@click.argument(
+    "study_paths",
+    metavar="STUDY.toml...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, path_type=Path),
+)
 @click.option(
     "--out",
     "folder",
     type=OutputFolder(),
     metavar="DIR",
-    help="Folder of the rows, the summary and the report.",
+    help="Folder of the rows, the summary and the report; of several studies one in it for each.",
 )
 @click.option("--resume", is_flag=True, help="Go on with the rows that are in the folder.")
 @click.option(
@@ -56,7 +62,7 @@ TOO_WIDE = 3  # exit status where an interval stayed wider than was asked for
 @json_option
 def sweep(
     *,
-    study_path: Path,
+    study_paths: tuple[Path, ...],
     folder: Path | None,
     resume: bool,
     jobs: int,
@@ -68,33 +74,50 @@ def sweep(
 ) -> None:
     """Run the study STUDY.toml: models times levels of factors, with intervals and a report.
 
-    Rows are written as they come; Ctrl-C keeps them, and --resume goes on. The status is 3 if an
-    interval stayed wider than the study asks for.
+    Rows are written as they come; Ctrl-C keeps them, and --resume goes on. Several studies run one
+    after the other. The status is 3 if an interval stayed wider than the study asks for.
 
     \b
     Examples:
       cim-hal sweep bits.toml --out bits
-      cim-hal sweep bits.toml --out bits --resume --device tcp://cim.lab:5555
+      cim-hal sweep bits.toml noise.toml --out both --resume --device tcp://cim.lab:5555
       cim-hal sweep --row 17 bits
     """  # noqa: D301
     from cim_hal.study.plan import read_study
     from cim_hal.study.run import plain
 
     if number is not None:
-        _again(study_path, number, devices, as_json=as_json)
+        if len(study_paths) != 1:
+            raise click.UsageError("--row takes one DIR.")
+        for path in study_paths:
+            _again(path, number, devices, as_json=as_json)
         return
-    if dry_run:
-        _plan(read_study(study_path), study_path.parent, devices, as_json=as_json)
-        return
-    if folder is None:
+    if folder is None and not dry_run:
         raise click.UsageError("Missing option '--out'.")
-    found = _measure(study_path, folder, devices, resume=resume, jobs=jobs, as_csv=as_csv)
+    studies = {path: read_study(path) for path in study_paths}  # any is refused before all
+    found = dict[str, Any]()
+    for path, place in _folders(study_paths, folder).items():
+        if place is None or dry_run:
+            found[path.stem] = _plan(studies[path], path.parent, devices)
+        else:
+            found[path.stem] = _measure(
+                path, place, devices, resume=resume, jobs=jobs, as_csv=as_csv
+            )
+        if not as_json:
+            _show(found[path.stem], place) if place and not dry_run else _say_plan(found[path.stem])
     if as_json:
-        print_json(plain(found))
-    else:
-        _show(found, folder)
-    if not found["is_complete"]:
+        print_json(plain(found if len(found) > 1 else next(iter(found.values()))))
+    if not all(each.get("is_complete", True) for each in found.values()):
         click.get_current_context().exit(TOO_WIDE)
+
+
+def _folders(paths: Sequence[Path], folder: Path | None) -> dict[Path, Path | None]:
+    """Return where each study is kept: in the folder, or in one of its name if there are more."""
+    if len({path.stem for path in paths}) < len(paths):
+        raise click.UsageError("Two studies have one name, and would share a folder.")
+    if folder is None or len(paths) == 1:
+        return dict.fromkeys(paths, folder)
+    return {path: folder / path.stem for path in paths}
 
 
 def _measure(
@@ -159,7 +182,7 @@ def _show(found: dict[str, Any], folder: Path) -> None:
     )
 
 
-def _plan(study: Study, folder: Path, devices: Sequence[str], *, as_json: bool) -> None:
+def _plan(study: Study, folder: Path, devices: Sequence[str]) -> dict[str, Any]:
     from cim_hal.study.folder import draw_models
     from cim_hal.study.sweep import Sweep
 
@@ -168,12 +191,10 @@ def _plan(study: Study, folder: Path, devices: Sequence[str], *, as_json: bool) 
         models = len(machines.instances)
         points = [one for point in study.points() for one in machines.on_machines(point)]
         n_points, each = len(points), models * study.repeat.runs
-        trip_s, trips = (
-            machines.capabilities.round_trip_s,
-            machines.capabilities.default_round_trips,
-        )
+        here = machines.capabilities
+        trip_s, trips = here.round_trip_s, here.default_round_trips
         round_trips = sum(dict(point).get("round_trips", trips) for point in points)
-        found = {
+        return {
             "device": machines.capabilities.name,
             "points": len(list(study.points())),
             "models": models,
@@ -183,14 +204,14 @@ def _plan(study: Study, folder: Path, devices: Sequence[str], *, as_json: bool) 
             "most_runs": n_points * models * study.repeat.most_runs,
             "machine_s": None if trip_s is None else each * round_trips * trip_s,
         }
-    if as_json:
-        print_json(found)
-        return
-    seconds = "" if found["machine_s"] is None else f", {found['machine_s']:.3g} s of the machine"
-    machines_said = f" x {found['machines']} machines" if study.machine.seeds else ""
-    what = f"{found['points']} points x {models} models{machines_said} = {found['jobs']} jobs"
-    limit = f"at most {found['most_runs']} runs until every interval is as narrow as asked for"
-    say(f"{found['device']}: {what}", f"{found['runs']} runs{seconds}; {limit}")
+
+
+def _say_plan(plan: dict[str, Any]) -> None:
+    seconds = "" if plan["machine_s"] is None else f", {plan['machine_s']:.3g} s of the machine"
+    machines = f" x {plan['machines']} machines" if plan["machines"] > 1 else ""
+    what = f"{plan['points']} points x {plan['models']} models{machines} = {plan['jobs']} jobs"
+    limit = f"at most {plan['most_runs']} runs until every interval is as narrow as asked for"
+    say(f"{plan['device']}: {what}", f"{plan['runs']} runs{seconds}; {limit}")
 
 
 def _again(folder: Path, number: int, devices: Sequence[str], *, as_json: bool) -> None:

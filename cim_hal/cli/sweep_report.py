@@ -24,7 +24,7 @@ __all__ = ["figure_of", "page"]
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 MARKERS, DASHES = "osD^vPX", ("-", "--", "-.", ":")
 INK, SUCCESS = "#26303c", "success probability"
-MAX_LINES, MAX_PANELS = 7, 6
+MAX_LINES, MAX_PANELS, MAX_BANDS = 7, 6, 4
 WIDE = 10  # from this ratio of levels on their axis is logarithmic
 
 INTERVALS = (
@@ -68,9 +68,9 @@ def figure_of(summary: dict[str, Any]) -> Figure:
     from matplotlib.figure import Figure  # no pyplot: it would choose a window
 
     points = summary["points"]
-    x, *others = list(points[0]["factors"])
+    x, *others = _varied(points)
     groups = _groups(points, others[1:])[:MAX_PANELS]
-    has_map = len(others) == 1 and len({p["factors"][others[0]] for p in points}) > 1
+    has_map = len(others) == 1
     n = len(groups) + has_map
     rows, columns = -(-n // 2), min(n, 2)
     figure = Figure(figsize=(6.4 * columns, 4.4 * rows), layout="constrained")
@@ -83,12 +83,27 @@ def figure_of(summary: dict[str, Any]) -> Figure:
         machines = f" on {seeds} machines" if seeds else ""
         label = f"{points[0]['n_instances']} {what}{machines}, 95 %"
         axis.set_title(label, loc="right", fontsize=9, color=INK)
+        axis.set_ylim(_limits([*points, *summary["retuned"].get("points", [])]))
     if has_map:
         _map(figure, axes[n - 1], summary, x, others[0])
         _outline(axes[n - 1], summary, x, others[0])
     for axis in axes[n:]:
         axis.set_axis_off()
     return figure
+
+
+def _varied(points: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the factors with more than one level, the first if there is none."""
+    names = list(points[0]["factors"])
+    return [n for n in names if len({p["factors"][n] for p in points}) > 1] or names[:1]
+
+
+def _limits(points: Sequence[dict[str, Any]]) -> tuple[float, float]:
+    """Return the range of figures and intervals, a little wider, and zero if it is near."""
+    low, high = min(p["low"] for p in points), max(p["high"] for p in points)
+    margin = 0.1 * (high - low) + 0.01
+    bottom = low - margin if low > 0.5 else -0.03 * high
+    return bottom, min(high + margin, 1.03)
 
 
 def _groups(
@@ -121,10 +136,11 @@ def _curves(  # noqa: PLR0917  what is drawn, and by what
         values = [point["success_probability"] for point in line]
         axis.plot(levels, values, label=label or "machine", **style)
         low, high = ([point[end] for point in line] for end in ("low", "high"))
-        axis.fill_between(levels, low, high, color=COLOURS[k], alpha=0.15, linewidth=0)
+        alpha = 0.15 if len(groups) <= MAX_BANDS else 0.05  # more on one another are a grey wall
+        axis.fill_between(levels, low, high, color=COLOURS[k], alpha=alpha, linewidth=0)
         _retuned_line(axis, line, tuned, x, COLOURS[k])
     _rounded_line(axis, groups[0][1], x)
-    axis.set(xlabel=x, ylim=(-0.03, 1.03), title=title)
+    axis.set(xlabel=x, title=title)
     levels = [point["factors"][x] for point in points]
     if min(levels) > 0 and max(levels) >= WIDE * min(levels):
         axis.set_xscale("log")
@@ -166,9 +182,12 @@ def _map(figure: Figure, axis: Axes, summary: dict[str, Any], x: str, y: str) ->
     for p in points:
         place = up.index(p["factors"][y]), across.index(p["factors"][x])
         values[place] = p["success_probability"]
-    image = axis.imshow(values, origin="lower", aspect="auto", vmin=0, vmax=1, cmap="cividis")
+    least, most = float(np.nanmin(values)), float(np.nanmax(values))
+    least = least if least > 0.5 else 0.0
+    style: dict[str, Any] = {"origin": "lower", "aspect": "auto", "cmap": "cividis"}
+    image = axis.imshow(values, vmin=least, vmax=most, **style)
     for i, j in np.argwhere(np.isfinite(values)):
-        ink = "#fff" if values[i, j] < 0.5 else "#000"
+        ink = "#fff" if values[i, j] < 0.5 * (least + most) else "#000"
         axis.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", color=ink, fontsize=9)
     axis.set_xticks(range(len(across)), [f"{level:g}" for level in across])
     axis.set_yticks(range(len(up)), [f"{level:g}" for level in up])
@@ -248,7 +267,7 @@ def _facts(summary: dict[str, Any]) -> list[str]:
 
 def _is_cut(points: Sequence[dict[str, Any]]) -> bool:
     """Return whether there are more panels, or more curves in them, than are drawn."""
-    _, *others = points[0]["factors"]
+    _, *others = _varied(points)
     panels = len(_groups(points, others[1:]))
     return panels > MAX_PANELS or len(_groups(points, others[:1])) > MAX_LINES
 

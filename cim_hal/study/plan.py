@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
-    "JOB_FACTORS",
     "Cliff",
     "Family",
     "Level",
@@ -29,7 +28,6 @@ __all__ = [
 ]
 
 MAX_POINTS, MAX_MODELS = 10_000, 10_000
-JOB_FACTORS = ("coupling_bits", "round_trips")  # of a job; all others are settings of the machine
 
 Level = float  # of a factor; whole numbers stay whole
 Point = tuple[tuple[str, Level], ...]  # the level of each factor, in the order of the file

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cim_hal.study.exhaustion import MAX_SPINS, Survival, all_energies, survival
-from cim_hal.study.plan import JOB_FACTORS
+from cim_hal.study.job_factors import WHOLE_JOB_FACTORS
 from cim_hal.study.quantiles import quantiles_of
 from cim_hal.study.rows import by_point
 from cim_hal.study.safe import safe_places, said_of_region
@@ -175,7 +175,7 @@ def cliff_of(levels: dict[float, Interval], threshold: float) -> Crossing | None
 def takes_whole(name: str, capabilities: Capabilities) -> bool:
     """Return whether the levels of a factor are whole numbers."""
     whole = [setting.name for setting in capabilities.settings if setting.integer]
-    return name in (*JOB_FACTORS, *whole)
+    return name in (*WHOLE_JOB_FACTORS, *whole)
 
 
 def next_level(

@@ -18,9 +18,8 @@ from cim_hal.client.session import open_device
 from cim_hal.errors import StudyError
 from cim_hal.machine.config import MachineConfig
 from cim_hal.machine.lowering import lower
-from cim_hal.model.schedule import PumpSchedule
 from cim_hal.study.folder import check_alike
-from cim_hal.study.plan import JOB_FACTORS
+from cim_hal.study.job_factors import JOB_FACTORS, check_job_factor, schedule_of
 from cim_hal.study.rows import Row, RowFile, key_of
 from cim_hal.study.shares import Share, share_of
 from cim_hal.study.tasks import TrainTask, train_task
@@ -169,7 +168,7 @@ class Sweep:
             raise TypeError(instance.name)
         samples = session.sample(
             model,
-            _schedule(levels, session.capabilities),
+            schedule_of(levels, session.capabilities),
             n_runs=self.study.repeat.runs,
             seed=seed,
             coupling_bits=None if "coupling_bits" not in levels else int(levels["coupling_bits"]),
@@ -303,7 +302,7 @@ def _check(
     seeds = {study.machine.seed_setting: study.machine.seeds} if study.machine.seeds else {}
     for name, levels in {**study.factors, **tuned, **seeds}.items():
         if name in own and task is None:
-            _check_job_factor(name, levels, capabilities)
+            check_job_factor(name, levels, capabilities)
         elif name in own:
             continue
         elif name not in known:
@@ -323,25 +322,6 @@ def _check(
     for instance in instances:
         if instance.model is not None:
             lower(instance.model, capabilities)
-
-
-def _check_job_factor(name: str, levels: Sequence[float], capabilities: Capabilities) -> None:
-    low, most = {
-        "coupling_bits": (2, capabilities.coupling_bits or 16),
-        "round_trips": (1, capabilities.max_round_trips),
-    }[name]
-    for level in levels:
-        if level != int(level) or not low <= level <= most:
-            raise StudyError(
-                f"factor {name} = {level}: {capabilities.name} takes whole numbers from {low} to "
-                f"{most}"
-            )
-
-
-def _schedule(levels: dict[str, float], capabilities: Capabilities) -> PumpSchedule | None:
-    if "round_trips" not in levels:
-        return None
-    return PumpSchedule(capabilities.default_pump, int(levels["round_trips"]))
 
 
 def _spins_by_run(samples: Any) -> bytes:

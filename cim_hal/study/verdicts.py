@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cim_hal.study.plan import JOB_FACTORS
+from cim_hal.study.job_factors import WHOLE_JOB_FACTORS
 from cim_hal.study.shares import error_of
 
 if TYPE_CHECKING:
@@ -87,9 +87,10 @@ def references_of(factors: dict[str, list[Any]], capabilities: Capabilities) -> 
     Of bits and round trips it is the largest, of other factors without their default the first.
     """
     defaults = {setting.name: setting.default for setting in capabilities.settings}
+    defaults["pump_end"] = capabilities.default_pump[-1]
     return {
         name: max(levels)
-        if name in JOB_FACTORS
+        if name in WHOLE_JOB_FACTORS
         else next((level for level in levels if level == defaults.get(name)), levels[0])
         for name, levels in factors.items()
     }

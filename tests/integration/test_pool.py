@@ -352,7 +352,7 @@ def test_jobs_that_wait_at_a_machine_that_is_taken_go_to_another(serving, blocke
         serving(Patient()) as second,
         DevicePool([first, second]) as pool,
     ):
-        jobs = [pool.submit(PAIR, PumpSchedule.constant(1.0, round_trips=500)) for _ in range(8)]
+        jobs = [pool.submit(PAIR, PumpSchedule.constant(1.0, round_trips=200)) for _ in range(8)]
         with blocked(second, None):
             assert [job.result(timeout=30.0).best_energy for job in jobs] == [-1.0] * 8
 

@@ -104,6 +104,22 @@ def test_a_study_that_was_stopped_goes_on_to_the_same_rows(run, study, tmp_path,
     assert timeless(whole) == timeless(stopped)
 
 
+def test_several_studies_run_by_one_command_each_in_a_folder_of_its_name(run, study, tmp_path):
+    other, out = tmp_path / "ramps.toml", tmp_path / "out"
+    other.write_text(STUDY.replace("round_trips = [40, 200]", "pump_end = [0.2, 1.1]"))
+    status, said, err = sweep(run, study, other, "--out", out, "--json")
+    assert status == 0, err
+    assert json.loads(said).keys() == {"study", "ramps"}
+    low, high = (
+        [row["energy_mean"] for row in rows_of(out / "ramps") if row["factors"]["pump_end"] == end]
+        for end in (0.2, 1.1)
+    )
+    assert low != high
+    assert sweep(run, "--row", "0", out / "ramps")[0] == 0
+    for wrong in ([study, study, "--out", tmp_path / "twice"], ["--row", "0", study, other]):
+        assert sweep(run, *wrong)[0] == 2
+
+
 def test_several_machines_share_the_jobs_and_change_no_row(study, tmp_path):
     alone, shared = tmp_path / "alone", tmp_path / "shared"
     run_study(study, alone)
@@ -175,6 +191,7 @@ def test_models_of_files_are_kept_with_the_results(run, study, tmp_path):
         ("round_trips", "round_trisp", "did you mean round_trips"),
         ("[2, 8]", "[1, 8]", "whole numbers from 2"),
         ("[40, 200]", "[0.5]", "whole numbers from 1"),
+        ("round_trips = [40, 200]", "pump_end = [1, 9]", "pump_range"),
         ('"emulator-mean-field"', '"emulator-maen-field"', "emulator-mean-field"),
         ("n = 10", "n = 11\n[[models.family]]\nkind = 'cubic'\nn = 5", "number 2: n = 5"),
     ],

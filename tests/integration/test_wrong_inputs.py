@@ -57,7 +57,7 @@ BASE: dict[str, dict[str, str]] = {
     "sample": HERE | {"model_path": "graph"},
     "serve": HERE,
     "status": THERE,
-    "sweep": {"study_path": "study", "folder": "new"},
+    "sweep": {"study_paths": "study", "folder": "new"},
     "tune": HERE | {"model_path": "graph"},
     "unlock": THERE,
     "qnn-train compare": {"data": "file", "device": "counted:make"},

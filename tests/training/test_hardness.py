@@ -20,6 +20,7 @@ def scripts(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
 
 
+@pytest.mark.slow
 def test_every_method_is_measured_on_a_whole_network_and_its_tables_are_written(tmp_path):
     script = [sys.executable, FOLDER / "hardness.py", "--rows", tmp_path / "rows.jsonl"]
     chosen = ["--kinds", "xor", "--problems", "1", "--machines", "emulator-550"]

@@ -83,7 +83,7 @@ def test_a_machine_and_its_controls_train_on_all_images_of_a_pair():
             steps = proximal_descent(
                 architecture, pixels, pair.train.labels, oracle, seed=0, block_spins=256
             )
-            last = list(islice(steps, 8))[-1]
+            last = list(islice(steps, 3))[-1]
             bits = last.state.bits
             found[name] = accuracy(architecture, bits, pixels, pair.train.labels)
     print(found)  # what the machine adds is the difference to its controls

@@ -14,7 +14,7 @@ from qnn_train.solve import ExhaustiveOracle, FixedDual, LiftedProblem, conditio
 if TYPE_CHECKING:
     from qnn_train.program import Qcbo
 
-N_PROGRAMS = 120
+N_PROGRAMS = 40
 N_STEPS = 60
 PENALTY = 30.0
 

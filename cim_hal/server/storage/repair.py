@@ -127,7 +127,8 @@ def _check_free(folder: Path) -> None:
         raise JournalError(f"{folder} is not the folder of a journal", path=str(folder))
     if path.exists() and path.stat().st_size:
         try:
-            with reading(path), closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+            uri = f"file:{path}?mode=ro"
+            with reading(path), closing(sqlite3.connect(uri, timeout=0, uri=True)) as db:
                 db.execute("SELECT count(*) FROM sqlite_master").fetchone()
         except JournalError as error:
             if "another server uses" in str(error):

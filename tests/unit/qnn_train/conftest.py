@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
-import pytest
+import threading
+from pathlib import Path
 
+import pytest
+from guessing_bench import Guessing
+
+from cim_hal.server.router import Router
 from qnn_train import load_digits
+
+SUPPORT = Path(__file__).parents[2] / "support"
+
+
+@pytest.fixture(scope="session")
+def _guessing_endpoint():
+    with Router(Guessing()) as router:
+        thread = threading.Thread(target=router.serve)
+        thread.start()
+        try:
+            yield router.endpoint
+        finally:
+            router.stop()
+            thread.join()
 
 
 @pytest.fixture
-def guessing(monkeypatch, tmp_path):
-    """Name a driver that a server process can import."""
-    lines = [
-        "import numpy as np",
-        "from cim_hal import Capabilities, Driver, Readout, emulated",
-        "@emulated",
-        "class Guessing(Driver):",
-        "    def describe(self):",
-        "        return Capabilities(name='guessing', max_spins=400, coupling_bits=8)",
-        "    def run(self, program, stop):",
-        "        rng = np.random.default_rng(program.seed)",
-        "        return Readout(rng.choice([-1, 1], (program.n_runs, program.n_spins)))",
-    ]
-    (tmp_path / "guessing_bench.py").write_text("\n".join(lines))
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=":")
+def guessing(_guessing_endpoint, monkeypatch, tmp_path):
+    """Address of a server in this process; the current folder is one of the test's own."""
+    monkeypatch.chdir(tmp_path)
+    return _guessing_endpoint
+
+
+@pytest.fixture
+def guessing_driver(monkeypatch, tmp_path):
+    """Name of the driver, which a server in a process of its own can import."""
+    monkeypatch.setenv("PYTHONPATH", str(SUPPORT), prepend=":")
     monkeypatch.chdir(tmp_path)
     return "guessing_bench:Guessing"
 

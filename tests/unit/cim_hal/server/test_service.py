@@ -9,6 +9,7 @@ from cim_hal import IsingModel, open_device
 from cim_hal.client.transport.local import LocalTransport
 from cim_hal.errors import CimError, StorageError
 from cim_hal.protocol.effects import Persist
+from cim_hal.protocol.jobs import lifecycle
 from cim_hal.protocol.wire.messages import Describe, Hello, Ping
 from cim_hal.protocol.wire.packet import Kind, Packet
 from cim_hal.server import service as service_module
@@ -102,6 +103,7 @@ def test_a_record_that_cannot_be_written_is_a_move_that_was_not_made(
         return [None] * len(records)
 
     monkeypatch.setattr(MemoryJournal, "write", write)
+    monkeypatch.setattr(lifecycle, "RETRY_S", 0.02)
     if number == 1 and error is not StorageError:  # it was not accepted, and trying again is vain
         with pytest.raises(CimError, match="the disk is full"):
             session.submit(MODEL, seed=1)

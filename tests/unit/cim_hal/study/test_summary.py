@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
+
 from cim_hal.study.plan import Cliff
-from cim_hal.study.shares import Interval
+from cim_hal.study.shares import Interval, share_of
 from cim_hal.study.summary import cliff_of, next_level
 
 CLIFF = Cliff(factor="noise", threshold=0.5)
@@ -35,3 +38,28 @@ def test_whole_levels_stay_whole_and_end_as_neighbours():
 
 def test_there_is_no_cliff_where_the_figure_stays_on_one_side():
     assert cliff_of({0.0: sure(0.9), 1.0: sure(0.8)}, 0.5) is None
+
+
+def bisected(rng: np.random.Generator) -> tuple[float, float, int]:
+    """Return the interval of a cliff at .37 in simulated runs of 20 models, and the levels."""
+    hardness, levels, at = rng.normal(0, 0.03, 20), {}, 0.0
+    queue = [0.0, 1.0]
+    while queue:
+        at = queue.pop()
+        p = 1 / (1 + np.exp((at - 0.37 + hardness) / 0.04))
+        levels[at] = share_of(rng.binomial(16, p), [16] * 20).of_family
+        found = cliff_of(levels, 0.5) if len(levels) > 1 else None
+        level = found and next_level(found, CLIFF, [0, 1], is_whole=False)
+        queue += [] if level is None or queue else [level]
+    assert found is not None
+    return found.low, found.high, len(levels)
+
+
+@pytest.mark.slow
+def test_the_interval_of_a_bisected_cliff_holds_the_true_one():
+    rng = np.random.default_rng(4)
+    found = [bisected(rng) for _ in range(400)]
+    held = np.mean([low <= 0.37 <= high for low, high, _ in found])
+    assert held >= 0.93
+    assert np.median([high - low for low, high, _ in found]) < 0.2
+    assert max(n for *_, n in found) <= 10

@@ -24,16 +24,16 @@ def _turned(name):
     return "turned.csv"
 
 
-def test_a_process_answers_in_any_order_of_columns(fitted, flowers):
-    command = [sys.executable, "-m", "qnn_train", "predict", fitted]
-    done = [
-        subprocess.run([*command, data], capture_output=True, text=True, check=True)
-        for data in (flowers, _turned(flowers))
-    ]
-    assert done[0].stdout == done[1].stdout
-    assert done[0].stderr == ""
-    assert done[1].stderr == "ignored, as the model does not know them: note\n"
-    header, *rows = csv.reader(done[0].stdout.splitlines())
+def test_a_process_answers_in_any_order_of_columns(fitted, flowers, capsys):
+    command = [sys.executable, "-m", "qnn_train", "predict", fitted, _turned(flowers)]
+    turned = subprocess.run(command, capture_output=True, text=True, check=True)
+    capsys.readouterr()
+    assert run(program, ["predict", fitted, flowers]) == 0
+    said = capsys.readouterr()
+    assert said.out == turned.stdout
+    assert said.err == ""
+    assert turned.stderr == "ignored, as the model does not know them: note\n"
+    header, *rows = csv.reader(turned.stdout.splitlines())
     assert header == ["prediction", "p(iris)", "p(rose)"]
     assert len(rows) == 60
     assert {row[0] for row in rows} <= {"iris", "rose"}

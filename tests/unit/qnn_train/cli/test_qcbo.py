@@ -23,10 +23,14 @@ def test_a_method_on_parts_leaves_a_report_that_names_it(guessing, tmp_path, cap
     assert "6 training images in parts of 2" in capsys.readouterr().out
 
 
-def test_several_machines_give_what_one_gives(guessing, tmp_path):
+def test_several_machines_give_what_one_gives(guessing, guessing_driver, tmp_path):
     small = ["--train-samples", "4", "--iterations", "4", "--runs", "4", "--method", "qph"]
-    small += ["--batch", "2", "--quiet", "--device", guessing]
-    given = {"one": [], "copies": ["--machines", "2"], "two": ["--device", guessing]}
+    small += ["--batch", "2", "--quiet", "--device"]
+    given = {
+        "one": [guessing],
+        "copies": [guessing_driver, "--machines", "2"],
+        "two": [guessing, "--device", guessing_driver],
+    }
     for out, several in given.items():
         assert run(program, [*small, *several, "--out", out]) == 0
     one, *others = (json.loads((tmp_path / out / "report.json").read_text()) for out in given)

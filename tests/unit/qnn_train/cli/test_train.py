@@ -55,8 +55,8 @@ def test_an_output_folder_that_cannot_be_made_is_one_line(guessing, tmp_path, ca
     assert capsys.readouterr().err.startswith("error: ")
 
 
-def test_an_interrupt_leaves_a_checkpoint_or_no_folder(guessing, tmp_path):
-    arguments = ["--iterations", "1000000", "--train-samples", "2", "--device", guessing]
+def test_an_interrupt_leaves_a_checkpoint_or_no_folder(guessing_driver, tmp_path):
+    arguments = ["--iterations", "1000000", "--train-samples", "2", "--device", guessing_driver]
     command = [sys.executable, "-m", "qnn_train", *arguments, "--out", "unfinished"]
     with processes.start(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
         deadline = time.monotonic() + 60

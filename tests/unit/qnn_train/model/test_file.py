@@ -121,7 +121,8 @@ def large(inputs: int, hidden: int, weights: str = "binary") -> TrainedModel:
 
 
 @pytest.mark.parametrize(
-    ("inputs", "hidden", "weights"), [(784, 3000, "binary"), (4096, 4095, "binary")]
+    ("inputs", "hidden", "weights"),
+    [(784, 3000, "binary"), pytest.param(4096, 4095, "binary", marks=pytest.mark.slow)],
 )
 def test_the_largest_networks_are_loaded_as_they_were_saved(tmp_path, inputs, hidden, weights):
     saved, path = large(inputs, hidden, weights), tmp_path / "model.npz"

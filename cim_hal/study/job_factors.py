@@ -1,0 +1,53 @@
+"""Factors of a study that belong to a job, and not to the settings of a machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cim_hal.errors import StudyError
+from cim_hal.model.schedule import PumpSchedule
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cim_hal.machine.capabilities import Capabilities
+
+__all__ = ["JOB_FACTORS", "WHOLE_JOB_FACTORS", "check_job_factor", "schedule_of"]
+
+WHOLE_JOB_FACTORS = ("coupling_bits", "round_trips")
+JOB_FACTORS = (*WHOLE_JOB_FACTORS, "pump_end")
+
+
+def check_job_factor(name: str, levels: Sequence[float], capabilities: Capabilities) -> None:
+    """Refuse levels that no job of a machine can have."""
+    if name == "pump_end":
+        for level in levels:
+            capabilities.check_schedule(_ramp(float(level), capabilities))
+        return
+    low, most = {
+        "coupling_bits": (2, capabilities.coupling_bits or 16),
+        "round_trips": (1, capabilities.max_round_trips),
+    }[name]
+    for level in levels:
+        if level != int(level) or not low <= level <= most:
+            raise StudyError(
+                f"factor {name} = {level}: {capabilities.name} takes whole numbers from {low} to "
+                f"{most}"
+            )
+
+
+def schedule_of(levels: dict[str, float], capabilities: Capabilities) -> PumpSchedule | None:
+    """Return the schedule of a job, None for the default of the machine."""
+    trips = int(levels.get("round_trips", capabilities.default_round_trips))
+    if "pump_end" in levels:
+        return PumpSchedule(_ramp(levels["pump_end"], capabilities).pump, trips)
+    return PumpSchedule(capabilities.default_pump, trips) if "round_trips" in levels else None
+
+
+def _ramp(end: float, capabilities: Capabilities) -> PumpSchedule:
+    """Return the default schedule, scaled so that it ends at a pump rate."""
+    default = capabilities.default_schedule
+    if default.pump[-1] <= 0:
+        raise StudyError(f"factor pump_end: the schedule of {capabilities.name} ends at no pump")
+    scaled = tuple(rate * end / default.pump[-1] for rate in default.pump)
+    return PumpSchedule(scaled, default.round_trips)
