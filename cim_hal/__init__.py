@@ -39,6 +39,7 @@ __all__ = [
     "LeaseLostError",
     "LocalTransport",
     "LoopbackTransport",
+    "LoweredModel",
     "Lowering",
     "LoweringReport",
     "MachineConfig",
@@ -56,6 +57,7 @@ __all__ = [
     "Session",
     "Setting",
     "SpawnedServer",
+    "SplitModel",
     "StopToken",
     "TargetError",
     "Telemetry",
@@ -67,6 +69,7 @@ __all__ = [
     "Tuner",
     "emulated",
     "lower",
+    "lower_by",
     "make_driver",
     "max_level",
     "open_device",
@@ -75,6 +78,7 @@ __all__ = [
     "read_model",
     "registered_drivers",
     "spawn_server",
+    "write_model",
 ]
 
 # In the order in which they import each other: a name is looked up in the lightest one first.

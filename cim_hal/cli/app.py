@@ -27,6 +27,10 @@ COMMANDS = {
         "Predict what machines would make of the model file MODEL, beside each other.",
     ),
     "conform": ("conform:conform", "Check that the machine TARGET is what its driver says."),
+    "convert": (
+        "convert:convert",
+        "Write the model in SOURCE to TARGET, in another format.",
+    ),
     "couplings": (
         "jobs:couplings",
         "List the couplings that the server TARGET holds, or drop some of them.",

@@ -67,7 +67,7 @@ model_option = click.option(
     required=True,
     type=MODEL_FILE,
     metavar="FILE",
-    help="Text of G-set, rudy, Biq Mac, qbsolv or COO, or .npz with J and optional h, offset.",
+    help="G-set, rudy, Biq Mac, qbsolv, COO, bqpjson, dimod, Matrix Market, .npz; - is stdin.",
 )
 
 format_option = click.option(

@@ -1,10 +1,12 @@
 """Models, pump schedules and samples, as users see them."""
 
+from cim_hal.model.file_writers import write_model
 from cim_hal.model.files import ModelFile, read_model
 from cim_hal.model.ising import IsingModel
 from cim_hal.model.record import Diversity, LoweringReport, RunRecord
 from cim_hal.model.sampleset import SampleSet, Trace
 from cim_hal.model.schedule import PumpSchedule, TraceRequest
+from cim_hal.model.splitting import SplitModel
 from cim_hal.model.triangle import Triangle
 
 __all__ = [
@@ -15,8 +17,10 @@ __all__ = [
     "PumpSchedule",
     "RunRecord",
     "SampleSet",
+    "SplitModel",
     "Trace",
     "TraceRequest",
     "Triangle",
     "read_model",
+    "write_model",
 ]

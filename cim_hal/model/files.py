@@ -7,26 +7,32 @@ format         content                                             told by
 ``gset``       the same, entries of a symmetric matrix Q (QUBO)    suffix ``.sparse``
 ``qbsolv``     "p qubo 0 n a b", then "i j w" from 0: w x_i x_j    the line ``p qubo``
 ``coo``        "i j w" from 0: w s_i s_j, or w x_i x_j             comment ``vartype: SPIN``
+``bqpjson``    scale * (terms + offset), over spins or bits        its members
+``dimod``      a binary quadratic model as JSON                    its members
+``mtx``        a matrix of Matrix Market, W, Q or J                ``%%MatrixMarket``
 ``npz``        J, and h and offset where there are any             the name J
 ``scipy``      a sparse matrix J                                   what scipy writes
 ``npy``        a matrix J                                          the first bytes
 =============  ==================================================  =========================
 
-Text may be compressed (gzip, bzip2, xz), begin with a byte order mark, and have comments.
+Text may be compressed (gzip, bzip2, xz), begin with a byte order mark, and have comments. The file
+``-`` is standard input.
 """
 
 from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import math
 import os
+import sys
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -36,7 +42,8 @@ import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need i
 
 from cim_hal.errors import ModelError
 from cim_hal.model.ising import IsingModel
-from cim_hal.model.text_files import MAX_FILE_SPINS, READINGS, read_text
+from cim_hal.model.json_files import is_json, read_json
+from cim_hal.model.text_files import MATRIX_MARKET, MAX_FILE_SPINS, READINGS, read_text
 from cim_hal.text import printable
 
 if TYPE_CHECKING:
@@ -53,16 +60,37 @@ COMPRESSED: Mapping[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\
 SCIPY = {
     "format", "shape", "data", "indices", "indptr", "row", "col", "offsets", "coords", "_is_array"
 }  # fmt: skip
-NPY, ZIP = b"\x93NUMPY", b"PK\x03\x04"
+NPY, ZIP, DIMOD = b"\x93NUMPY", b"PK\x03\x04", b"DIMODBQM"
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model read from disk, whether it is a MAX-CUT graph, and the format it was read as."""
+    """A model read from disk, whether it is a MAX-CUT graph, and the format it was read as.
+
+    `labels` are the names or numbers of its variables, where the file has some.
+    """
 
     model: IsingModel
     is_graph: bool
     format: str = ""
+    labels: tuple[Any, ...] | None = None
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where a file comes from; every call of `open` begins anew."""
+
+    name: str
+    suffixes: list[str]
+    size: int
+    open: Callable[[], IO[bytes]]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def suffix(self) -> str:
+        return self.suffixes[-1].lower() if self.suffixes else ""
 
 
 def read_model(path: str | os.PathLike[str], *, format: str | None = None) -> ModelFile:  # noqa: A002
@@ -71,6 +99,7 @@ def read_model(path: str | os.PathLike[str], *, format: str | None = None) -> Mo
     Parameters
     ----------
     path : str or path
+        ``-`` for standard input.
     format : str, optional
         What the entries are, where the file leaves it open: ``maxcut`` (weights of a graph),
         ``qubo`` (entries of a symmetric matrix Q) or ``ising`` (terms w s_i s_j of an energy, so
@@ -87,46 +116,75 @@ def read_model(path: str | os.PathLike[str], *, format: str | None = None) -> Mo
         raise ModelError(f"path is a {what}, not a path", hint="pass the name of a file")
     if format is not None and not (isinstance(format, str) and format in FORMATS):
         raise ModelError(f"format = {format!r:.50}", hint=f"one of {', '.join(FORMATS)}")
-    file = Path(path)
-    start = _start_of(file)
-    suffix = file.suffix.lower()
+    file = _standard_input() if str(path) == "-" else _on_disk(Path(path))
+    with file.open() as stream:
+        start = stream.read(8)
+    suffix = file.suffix
     if start.startswith(ZIP) and suffix == ".npz":
         return _read_npz(file, format)
     if start.startswith(NPY) and suffix in (".npz", ".npy"):
-        with file.open("rb") as stream:
-            matrix = _read_array(str(file), stream, file.stat().st_size)
+        with file.open() as stream:
+            matrix = _read_array(str(file), stream, file.size)
         return _of_matrix(str(file), matrix, format, "npy")
     if suffix in (".npz", ".npy"):
         raise ModelError(f"{file} is not a readable {suffix} file: it begins with {start!r}")
     if start.startswith((ZIP, NPY)):
         raise ModelError(f"{file} is not a text file", hint="numpy's files end with .npz or .npy")
-    return _of_text(read_text(*_text_of(file, start), format))
+    return _of_characters(file, start, format)
 
 
-def _start_of(file: Path) -> bytes:
+def _of_characters(file: _Source, start: bytes, reading: str | None) -> ModelFile:
+    """Read a file of text."""
+    if start.startswith(DIMOD):
+        hint = "cim_hal.interop.dimod.from_bqm takes dimod.BinaryQuadraticModel.from_file(path)"
+        raise ModelError(f"{file} is a binary file of dimod", hint=hint)
+    text, suffix = _text_of(file, start)
+    if is_json(text):
+        return _of_json(text, str(file), reading)
+    if text[: len(MATRIX_MARKET)].lower() != MATRIX_MARKET:
+        return _of_text(read_text(text, str(file), suffix, reading))
+    if reading is None:
+        raise ModelError(
+            f"{file} is a matrix of Matrix Market: the weights of a graph, Q, or J",
+            hint="pass the format maxcut, qubo or ising",
+        )
+    return _of_matrix(str(file), _matrix_market(text, str(file)), reading, "mtx")
+
+
+def _on_disk(file: Path) -> _Source:
     try:
         size = file.stat().st_size
         if not file.is_file():
             raise ModelError(f"{file} is not a file", hint="pass a G-set text file or a .npz file")
         if size > MAX_FILE_BYTES:
             raise ModelError(f"{file} has {size} bytes", hint=f"at most {MAX_FILE_BYTES} are read")
-        with file.open("rb") as stream:
-            return stream.read(6)
+        file.open("rb").close()
     except (OSError, ValueError) as error:  # a ValueError for a path with a zero
         if isinstance(error, ModelError):
             raise
         what = error.strerror if isinstance(error, OSError) else error
         raise ModelError(f"cannot read the model file {file}: {what}") from None
+    return _Source(str(file), file.suffixes, size, lambda: file.open("rb"))
+
+
+def _standard_input() -> _Source:
+    """Read all of standard input, which has no suffix: its first bytes tell those of numpy."""
+    data = sys.stdin.buffer.read(MAX_TEXT_BYTES + 1)
+    if len(data) > MAX_TEXT_BYTES:
+        raise ModelError(f"standard input is longer than {MAX_TEXT_BYTES} bytes")
+    binary = {ZIP: ".npz", NPY: ".npy"}
+    suffixes = [suffix for magic, suffix in binary.items() if data.startswith(magic)]
+    return _Source("standard input", suffixes, len(data), lambda: io.BytesIO(data))
 
 
 # ---- text -------------------------------------------------------------------------------------
 
 
-def _text_of(file: Path, start: bytes) -> tuple[str, str, str]:
-    """Return the text of a file, its name, and its suffix without that of a compression."""
-    unpack = next((opener for magic, opener in COMPRESSED.items() if start.startswith(magic)), open)
+def _text_of(file: _Source, start: bytes) -> tuple[str, str]:
+    """Return the text of a file, and its suffix without that of a compression."""
+    unpack = next((opener for magic, opener in COMPRESSED.items() if start.startswith(magic)), None)
     try:
-        with unpack(file, "rb") as stream:
+        with file.open() as packed, unpack(packed) if unpack else nullcontext(packed) as stream:
             data = stream.read(MAX_TEXT_BYTES + 1)
     except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
         raise ModelError(f"{file} cannot be unpacked: {error}") from None
@@ -138,8 +196,40 @@ def _text_of(file: Path, start: bytes) -> tuple[str, str, str]:
         text = "\0"
     if "\0" in text:
         raise ModelError(f"{file} is not a text file", hint="G-set text starts with a line 'n m'")
-    suffixes = file.suffixes if unpack is open else file.suffixes[:-1]
-    return text, str(file), suffixes[-1].lower() if suffixes else ""
+    suffixes = file.suffixes[:-1] if unpack else file.suffixes
+    return text, suffixes[-1].lower() if suffixes else ""
+
+
+def _of_json(text: str, file: str, reading: str | None) -> ModelFile:
+    model, name, labels = read_json(text, file)
+    if reading is not None:
+        raise ModelError(f"{file} is {name}, which says what its terms are", hint="leave it out")
+    return ModelFile(model, is_graph=False, format=name, labels=labels)
+
+
+def _matrix_market(text: str, file: str) -> Any:
+    """Return the matrix of a text of Matrix Market, whose sizes are checked before it is read."""
+    sizes = next(
+        (line.split() for line in text.splitlines() if line.strip() and line.strip()[0] != "%"), []
+    )
+    if not all(size.isdecimal() and len(size) < 12 for size in sizes) or len(sizes) not in (2, 3):
+        raise ModelError(f"{file} is no Matrix Market file: its sizes are {' '.join(sizes)[:60]!r}")
+    shape = [int(size) for size in sizes]
+    is_dense = len(sizes) == 2
+    if max(shape[:2]) > MAX_FILE_SPINS or (shape[0] * shape[1] if is_dense else shape[2]) > len(
+        text
+    ):
+        raise ModelError(f"{file} has the sizes {' '.join(sizes)}, more than it holds or is read")
+    from scipy.io import mmread
+
+    with _reading(f"{file} is not a readable file of Matrix Market"):
+        matrix: Any = mmread(io.BytesIO(text.encode()))
+        if is_dense:
+            return matrix
+        places = matrix.row.astype(np.int64) * shape[1] + matrix.col
+        if len(np.unique(places)) < len(places):
+            raise ModelError(f"{file} holds an entry twice", hint="each pair once")
+        return scipy.sparse.csr_array(matrix)
 
 
 def _of_text(read: TextModel) -> ModelFile:
@@ -170,8 +260,12 @@ def _reading(what: str) -> Iterator[None]:
         raise ModelError(f"{what}: {type(error).__name__}: {error}") from None
 
 
-def _read_npz(file: Path, reading: str | None) -> ModelFile:
-    with _reading(f"{file} is not a readable .npz file"), zipfile.ZipFile(file) as archive:
+def _read_npz(file: _Source, reading: str | None) -> ModelFile:
+    with (
+        _reading(f"{file} is not a readable .npz file"),
+        file.open() as packed,
+        zipfile.ZipFile(packed) as archive,
+    ):
         arrays = _members(file, archive)
     if "J" in arrays:
         return _of_members(file, arrays, reading)
@@ -181,7 +275,7 @@ def _read_npz(file: Path, reading: str | None) -> ModelFile:
     raise ModelError(f"{file} holds {held}", hint="it must hold J, and may hold h and offset")
 
 
-def _members(file: Path, archive: zipfile.ZipFile) -> dict[str, NDArray[Any]]:
+def _members(file: _Source, archive: zipfile.ZipFile) -> dict[str, NDArray[Any]]:
     members = archive.infolist()
     unpacked = sum(member.file_size for member in members)
     if unpacked > MAX_FILE_BYTES:
@@ -212,7 +306,7 @@ def _read_array(name: str, stream: IO[bytes], size: int) -> NDArray[Any]:
         return np.frombuffer(data, dtype).reshape(shape, order="F" if is_fortran else "C")
 
 
-def _of_members(file: Path, arrays: dict[str, NDArray[Any]], reading: str | None) -> ModelFile:
+def _of_members(file: _Source, arrays: dict[str, NDArray[Any]], reading: str | None) -> ModelFile:
     unknown = arrays.keys() - {"J", "h", "offset"}
     numbers = sorted(name for name in unknown if arrays[name].dtype.kind not in "SU")
     if numbers:
@@ -228,7 +322,7 @@ def _of_members(file: Path, arrays: dict[str, NDArray[Any]], reading: str | None
     return ModelFile(model, is_graph=False, format="npz")
 
 
-def _sparse(file: Path, arrays: dict[str, NDArray[Any]]) -> Any:
+def _sparse(file: _Source, arrays: dict[str, NDArray[Any]]) -> Any:
     shape = arrays["shape"]
     unknown = arrays.keys() - SCIPY
     if unknown:
@@ -237,7 +331,8 @@ def _sparse(file: Path, arrays: dict[str, NDArray[Any]]) -> Any:
         hint = f"at most {MAX_FILE_SPINS} spins are read"
         raise ModelError(f"{file} holds a matrix of shape {shape.tolist()}", hint=hint)
     with _reading(f"{file} is not a sparse matrix of scipy"):
-        matrix = scipy.sparse.load_npz(file)
+        with file.open() as stream:
+            matrix = scipy.sparse.load_npz(stream)
         if hasattr(matrix, "check_format"):  # scipy trusts indices that point outside
             matrix.check_format(full_check=True)
         return matrix

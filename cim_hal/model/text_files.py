@@ -20,10 +20,10 @@ from cim_hal.errors import ModelError
 if TYPE_CHECKING:
     import scipy.sparse as sp
 
-__all__ = ["MAX_FILE_SPINS", "TextModel", "read_text"]
+__all__ = ["MATRIX_MARKET", "MAX_FILE_SPINS", "READINGS", "TextModel", "read_text"]
 
 MAX_FILE_SPINS = 1_000_000
-MATRIX_MARKET = "%%matrixmarket"  # its line of sizes would pass for an entry, and 1 for spin 0
+MATRIX_MARKET = "%%matrixmarket"
 VARTYPE = re.compile(r"vartype\s*[:=]\s*(\w+)", re.IGNORECASE)
 INTEGER = re.compile(r"[+-]?[0-9]+")
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
@@ -120,12 +120,6 @@ class _Lines(Iterator[_Line]):
             words = text.split()
             if words and not (words[0][0] in "#%" or words[0] == "c"):
                 return _Line(self._file, number, words)
-            if words and words[0].lower() == MATRIX_MARKET:
-                line = _Line(self._file, number, words)
-                line.refuse(
-                    "a matrix of Matrix Market",
-                    hint="pass scipy.io.mmread(path) to from_couplings, from_qubo or from_maxcut",
-                )
             said = VARTYPE.search(text) if words else None
             if said is not None:
                 self._take_vartype(_Line(self._file, number, words), said[1].upper())

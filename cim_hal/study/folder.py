@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from cim_hal.errors import StudyError
 from cim_hal.model.files import read_model
 from cim_hal.study.families import Instance, Target, draw, target_of
 from cim_hal.study.plan import Family, Study, read_study
+from cim_hal.study.requirements import facts_of, refuse_other
 from cim_hal.study.rows import ROWS
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 __all__ = [
     "STUDY",
     "TEST",
-    "check_alike",
     "draw_apart",
     "draw_models",
     "keep_machines",
@@ -37,16 +37,6 @@ __all__ = [
 STUDY, MACHINES = "study.toml", "machines.json"
 TEST = "test samples"  # the source of targets of trainings
 APART = 1_000_000  # from here on models of a family are for tuning only
-
-ALIKE = (
-    "has_field",
-    "coupling_bits",
-    "field_bits",
-    "default_pump",
-    "default_round_trips",
-    "round_trip_s",
-    "settings",
-)
 
 
 def draw_models(study: Study, folder: Path, *, are_copies: bool = True) -> Iterator[Instance]:
@@ -152,11 +142,11 @@ def keep_machines(
 
     `targets` are by the names of machines, None for that of the study.
     """
-    path, here = folder / MACHINES, _facts(capabilities)
+    path, here = folder / MACHINES, facts_of(capabilities)
     known: dict[str, Any] = {"machine": here, "targets": {}}
     if _has_rows(folder) and path.exists():
         known = json.loads(path.read_text("utf-8"))
-        _refuse_other(known["machine"], here, f"the rows in {folder} are of {{}}, and ")
+        refuse_other(known["machine"], here, f"the rows in {folder} are of {{}}, and ")
     found = {name: target and _absolute(target) for name, target in targets.items()}
     known["targets"] = found | known["targets"]
     path.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
@@ -166,28 +156,6 @@ def target_of_row(folder: Path, name: str) -> str | None:
     """Return the target of the machine that made a row; None for that of the study."""
     path = folder / MACHINES
     return json.loads(path.read_text("utf-8"))["targets"].get(name) if path.exists() else None
-
-
-def check_alike(machines: Sequence[Capabilities]) -> None:
-    """Refuse machines of several kinds: which of them had a job would be by chance."""
-    first, *others = map(_facts, machines)
-    for other in others:
-        _refuse_other(first, other, "{} and ")
-
-
-def _refuse_other(first: Mapping[str, Any], other: Mapping[str, Any], what: str) -> None:
-    for name in ALIKE:
-        if other[name] != first[name]:
-            raise StudyError(
-                f"{what.format(first['name'])}{other['name']} differ in {name}: a study has "
-                "machines of one kind",
-                hint="run the study once on each, in folders of their own",
-            )
-
-
-def _facts(capabilities: Capabilities) -> dict[str, Any]:
-    found = capabilities.model_dump(mode="json")
-    return {name: found[name] for name in ("name", *ALIKE)}
 
 
 def _absolute(target: str) -> str:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from cim_hal.study.plan import level_text
+
+if TYPE_CHECKING:
+    from cim_hal.study.plan import Level
 
 __all__ = ["safe_places", "said_of_region"]
 
@@ -28,7 +33,7 @@ def safe_places(
 
 
 def said_of_region(
-    points: Sequence[dict[str, float]],
+    points: Sequence[dict[str, Level]],
     safe: Sequence[int],
     at_least: float,
     confidence: float,
@@ -46,11 +51,14 @@ def said_of_region(
     }
 
 
-def _rows(inside: Sequence[dict[str, float]]) -> list[str]:
+def _rows(inside: Sequence[dict[str, Level]]) -> list[str]:
     """Return the levels of the first factor, for each combination of the others."""
-    found: dict[str, list[str]] = {}
+    found: dict[tuple[str, str], list[str]] = {}
     for point in inside:
         (first, level), *others = point.items()
-        at = ", ".join(f"{name} = {other:g}" for name, other in others)
-        found.setdefault(f"{first} = {{}}{f' at {at}' if at else ''}", []).append(f"{level:g}")
-    return [where.format(", ".join(levels)) for where, levels in found.items()]
+        at = ", ".join(f"{name} = {level_text(other)}" for name, other in others)
+        found.setdefault((first, at), []).append(level_text(level))
+    return [
+        f"{first} = {', '.join(levels)}" + (f" at {at}" if at else "")
+        for (first, at), levels in found.items()
+    ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import queue
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,13 +17,11 @@ import numpy as np
 from cim_hal.client.session import open_device
 from cim_hal.errors import StudyError
 from cim_hal.machine.config import MachineConfig
-from cim_hal.machine.lowering import lower
-from cim_hal.study.folder import check_alike
-from cim_hal.study.job_factors import JOB_FACTORS, check_job_factor, schedule_of
+from cim_hal.study.job_factors import JOB_FACTORS, schedule_of
+from cim_hal.study.requirements import check_alike, check_study
 from cim_hal.study.rows import Row, RowFile, key_of
 from cim_hal.study.shares import Share, share_of
 from cim_hal.study.tasks import TrainTask, train_task
-from cim_hal.toml_files import did_you_mean
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -96,7 +94,7 @@ class Sweep:
             self.capabilities: Capabilities = machines[0].capabilities
             check_alike([session.capabilities for session in machines])
             self._task = train_task() if study.train is not None else None
-            _check(study, instances, self.capabilities, self._task)
+            check_study(study, instances, self.capabilities, self._task)
         except BaseException:
             self._stack.close()
             raise
@@ -160,7 +158,7 @@ class Sweep:
         return [(*point, (machine.seed_setting, seed)) for seed in machine.seeds] or [point]
 
     def _make_job(self, session: Session, point: Point, instance: Instance, batch: int) -> Row:
-        seed = self._seed(instance, batch)
+        seed = self.seed_of(instance, batch)
         levels = dict(point)
         settings = {n: float(v) for n, v in levels.items() if n not in JOB_FACTORS}
         model = instance.model
@@ -172,6 +170,7 @@ class Sweep:
             n_runs=self.study.repeat.runs,
             seed=seed,
             coupling_bits=None if "coupling_bits" not in levels else int(levels["coupling_bits"]),
+            lowering=str(levels.get("lowering", "max")),
             settings={**self.study.machine.settings, **settings} or None,
         )
         energies = samples.energies
@@ -198,7 +197,8 @@ class Sweep:
         )
 
     def _make_training(self, task: TrainTask, config: MachineConfig, job: _Job) -> Row:
-        instance, seed, levels = job.instance, self._seed(job.instance, job.batch), dict(job.point)
+        instance, levels = job.instance, dict(job.point)
+        seed = self.seed_of(instance, job.batch)
         recipe = {name: level for name, level in levels.items() if name in task.factors}
         settings = {n: float(v) for n, v in levels.items() if n not in task.factors}
         known = {**config.settings, **self.study.machine.settings, **settings}
@@ -264,7 +264,7 @@ class Sweep:
             batch += 1
         return found
 
-    def _seed(self, instance: Instance, batch: int) -> int:
+    def seed_of(self, instance: Instance, batch: int = 0) -> int:
         """Return the seed of a job: the same at every point, so that levels share their noise."""
         number = self._numbers[instance.name]
         words = np.random.SeedSequence([self.study.study.seed, number, batch])
@@ -285,43 +285,6 @@ def repeat_row(sweep: Sweep, row: Row) -> Row:
     if instance is None:
         raise StudyError(f"the study has no model {row.model}")
     return sweep.on_free_session(tuple(row.factors.items()), instance, row.batch)
-
-
-def _check(
-    study: Study,
-    instances: Sequence[Instance],
-    capabilities: Capabilities,
-    task: TrainTask | None,
-) -> None:
-    own: Collection[str] = JOB_FACTORS
-    if task is not None and study.train is not None:
-        own = task.factors
-        task.check(study.train.options, study.factors)
-    known = {setting.name: setting for setting in capabilities.settings}
-    tuned = study.nuisance.levels if study.nuisance else {}
-    seeds = {study.machine.seed_setting: study.machine.seeds} if study.machine.seeds else {}
-    for name, levels in {**study.factors, **tuned, **seeds}.items():
-        if name in own and task is None:
-            check_job_factor(name, levels, capabilities)
-        elif name in own:
-            continue
-        elif name not in known:
-            names = [*own, *known]
-            raise StudyError(
-                f"factor {name}: {capabilities.name} has no such setting",
-                hint=did_you_mean(name, names),
-            )
-        else:
-            for level in levels:
-                known[name].check(float(level))
-    if study.repeat.runs > capabilities.max_runs:
-        raise StudyError(
-            f"repeat.runs = {study.repeat.runs}: a job of {capabilities.name} has at most "
-            f"{capabilities.max_runs} runs"
-        )
-    for instance in instances:
-        if instance.model is not None:
-            lower(instance.model, capabilities)
 
 
 def _spins_by_run(samples: Any) -> bytes:

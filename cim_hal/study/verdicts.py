@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cim_hal.study.job_factors import WHOLE_JOB_FACTORS
+from cim_hal.study.plan import Level, level_text
 from cim_hal.study.shares import error_of
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ MARGIN = 0.05  # two success probabilities no further apart are equal
 
 def verdicts(
     rows: Sequence[Row],
-    references: dict[str, float],
+    references: dict[str, Level],
     *,
     machine: str = "",
     error_rate: float = 0.05,
@@ -52,7 +53,7 @@ def verdicts(
 
 
 def _comparisons(
-    rows: Sequence[Row], name: str, references: dict[str, float], machine: str
+    rows: Sequence[Row], name: str, references: dict[str, Level], machine: str
 ) -> Iterator[dict[str, Any]]:
     """Yield differences of a factor's levels to its reference, with p-values of all tests."""
     from scipy.stats import t
@@ -81,12 +82,13 @@ def _comparisons(
         }
 
 
-def references_of(factors: dict[str, list[Any]], capabilities: Capabilities) -> dict[str, float]:
+def references_of(factors: dict[str, list[Any]], capabilities: Capabilities) -> dict[str, Level]:
     """Return the level with which others are compared: the default where it is among the levels.
 
     Of bits and round trips it is the largest, of other factors without their default the first.
     """
-    defaults = {setting.name: setting.default for setting in capabilities.settings}
+    defaults: dict[str, Level] = {s.name: s.default for s in capabilities.settings}
+    defaults["lowering"] = "max"
     defaults["pump_end"] = capabilities.default_pump[-1]
     return {
         name: max(levels)
@@ -97,15 +99,15 @@ def references_of(factors: dict[str, list[Any]], capabilities: Capabilities) -> 
 
 
 # A model and a machine, at levels of the other factors.
-Place = tuple[tuple[str, float], tuple[float, ...]]
+Place = tuple[tuple[str, Level], tuple[Level, ...]]
 Counts = dict[Place, tuple[int, int]]  # successes and runs
 
 
 def _by_level(
     rows: Sequence[Row], name: str, others: Sequence[str], machine: str
-) -> dict[float, Counts]:
+) -> dict[Level, Counts]:
     """Return the successes of each model, at levels of the others, for each level of a factor."""
-    counts: dict[float, Counts] = {}
+    counts: dict[Level, Counts] = {}
     for row in rows:
         which = row.model, row.factors.get(machine, 0)
         place = which, tuple(row.factors[other] for other in others)
@@ -123,8 +125,8 @@ def _losses(reference: Counts, level: Counts) -> tuple[NDArray[np.float64], floa
     the runs alone, of one success and one failure more at each place, for models that all lose the
     same and so show no spread.
     """
-    lost: dict[tuple[str, float], list[float]] = {}
-    variance: dict[tuple[str, float], list[float]] = {}
+    lost: dict[tuple[str, Level], list[float]] = {}
+    variance: dict[tuple[str, Level], list[float]] = {}
     for place in sorted(reference.keys() & level.keys()):
         (hits, runs), (hits_here, runs_here) = reference[place], level[place]
         lost.setdefault(place[0], []).append(hits / runs - hits_here / runs_here)
@@ -153,7 +155,9 @@ def _holm(p_values: Sequence[float], error_rate: float) -> list[bool]:
 
 
 def _sentence(found: dict[str, Any]) -> str:
-    what = f"{found['factor']} = {found['level']:g} against {found['reference']:g}"
+    what = (
+        f"{found['factor']} = {level_text(found['level'])} against {level_text(found['reference'])}"
+    )
     low, lost, high = (100 * found[name] for name in ("low", "lost", "high"))
     lost = f"{lost:.1f} points lost [{low:.1f}, {high:.1f}]"
     if found["degrades"]:

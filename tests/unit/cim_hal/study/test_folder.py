@@ -6,7 +6,7 @@ import pytest
 
 from cim_hal import Capabilities
 from cim_hal.errors import StudyError
-from cim_hal.study.folder import check_alike, draw_models, keep_machines, target_of_row
+from cim_hal.study.folder import draw_models, keep_machines, target_of_row
 from cim_hal.study.plan import read_study
 
 STUDY = """
@@ -41,9 +41,3 @@ def test_machines_of_one_kind_add_rows_and_each_is_known_by_its_name(tmp_path):
     assert target_of_row(tmp_path, "b") == "tcp://b:1"
     with pytest.raises(StudyError, match=r"are of a, and c differ in coupling_bits"):
         keep_machines(tmp_path, machine("c", 4), {"c": None})
-
-
-def test_machines_of_several_kinds_are_refused():
-    check_alike([machine("a"), machine("b")])
-    with pytest.raises(StudyError, match=r"^a and b differ in coupling_bits"):
-        check_alike([machine("a"), machine("b", 4)])
