@@ -195,7 +195,7 @@ def _plan(study: Study, folder: Path, devices: Sequence[str]) -> dict[str, Any]:
         n_points, each = len(points), models * study.repeat.runs
         here = machines.capabilities
         trip_s, trips = here.round_trip_s, here.default_round_trips
-        round_trips = sum(dict(point).get("round_trips", trips) for point in points)
+        round_trips = sum(float(dict(point).get("round_trips", trips)) for point in points)
         return {
             "device": machines.capabilities.name,
             "points": len(list(study.points())),

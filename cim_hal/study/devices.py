@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from cim_hal.errors import StudyError
 from cim_hal.machine.lowering import lower
-from cim_hal.study.exhaustion import MAX_SPINS, survival
+from cim_hal.model.enumeration import MAX_SPINS
+from cim_hal.study.exhaustion import survival
 from cim_hal.study.families import Instance, Target, target_of
 from cim_hal.study.plan import study_of_machine
 from cim_hal.study.rows import RowFile
