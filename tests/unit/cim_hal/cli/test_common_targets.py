@@ -37,6 +37,7 @@ EITHER = {
 NEITHER = {
     "chaos",
     "compare",
+    "convert",
     "journal",
     "keys",
     "list",
