@@ -62,11 +62,12 @@ def retuned_summary(
     of_point = by_point(row for row in rows.values() if row.model not in apart)
     chosen = [row for point in dict.fromkeys(best.values()) for row in of_point[point]]
     found = verdicts(chosen, references_of(study.factors, machines.capabilities))
+    points = [_point(machines, rows, *pair) for pair in best.items()]
     return {
-        "points": [_point(machines, rows, *pair) for pair in best.items()],
+        "points": points,
         "verdicts": found,
         "runs_to_tune": sum(row.runs for row in rows.values() if row.model in apart),
-        "warnings": _warnings(fixed, found),
+        "warnings": _warnings(fixed, found, points),
     }
 
 
@@ -90,15 +91,35 @@ def _point(machines: Sweep, rows: dict[str, Row], point: Point, tuned: Point) ->
     }
 
 
-def _warnings(fixed: Sequence[dict[str, Any]], tuned: Sequence[dict[str, Any]]) -> list[str]:
+def _warnings(
+    fixed: Sequence[dict[str, Any]],
+    tuned: Sequence[dict[str, Any]],
+    points: Sequence[dict[str, Any]],
+) -> list[str]:
     """Return a sentence for each level whose loss is gone where other settings suit it."""
     left = {(found["factor"], found["level"]): found for found in tuned}
     return [
-        f"{found['factor']} = {found['level']:g}: the loss of {100 * found['lost']:.1f} points is "
-        f"not the factor's: re-tuned it is {100 * left[key]['lost']:.1f} "
+        f"{found['factor']} = {found['level']:g}: the loss of {100 * found['lost']:.1f} points "
+        f"{_blame(found, left[key])} the factor's: with {_chosen(points, *key)} it is "
+        f"{100 * left[key]['lost']:.1f} "
         f"[{100 * left[key]['low']:.1f}, {100 * left[key]['high']:.1f}]"
         for found in fixed
         if found["degrades"]
         and (key := (found["factor"], found["level"])) in left
         and not left[key]["degrades"]
     ]
+
+
+def _blame(fixed: dict[str, Any], tuned: dict[str, Any]) -> str:
+    if tuned["equal"] or tuned["improves"]:
+        return "is not"
+    return "is not all" if tuned["high"] < fixed["low"] else "may not be"
+
+
+def _chosen(points: Sequence[dict[str, Any]], factor: str, level: float) -> str:
+    """Return the settings that were chosen at a level, at any levels of the other factors."""
+    here = [point["nuisance"] for point in points if point["factors"][factor] == level]
+    return ", ".join(
+        f"{name} = {' or '.join(f'{found:g}' for found in sorted({each[name] for each in here}))}"
+        for name in here[0]
+    )

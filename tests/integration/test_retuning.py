@@ -37,6 +37,7 @@ def test_a_loss_that_is_gone_when_another_setting_follows_is_told(run, study, tm
     status, out, err = run("sweep", str(study), "--out", str(tmp_path / "out"))
     assert status == 0, err
     assert "adc.bits = 2: the loss of" in out
+    assert "the factor's: with adc.full_scale = 0.01 it is" in out
     retuned = json.loads((tmp_path / "out/summary.json").read_text())["retuned"]
     at = {point["factors"]["adc.bits"]: point for point in retuned["points"]}
     assert at[2]["nuisance"] == {"adc.full_scale": 0.01}
