@@ -158,10 +158,12 @@ def _draw(folder: Path, found: dict[str, Any], study: str) -> None:
 
 
 def _show(found: dict[str, Any], folder: Path) -> None:
+    from cim_hal.study.plan import level_text
+
     names = list(found["points"][0]["factors"])
     rows = [
         [
-            *(f"{point['factors'][name]:g}" for name in names),
+            *(level_text(point["factors"][name]) for name in names),
             f"{point['success_probability']:.3f}",
             f"{point['low']:.3f} to {point['high']:.3f}",
             "" if point["r99"] is None else f"{point['r99']:.3g}",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cim_hal.study.plan import level_text
 from cim_hal.study.quantiles import TOO_FEW
 from cim_hal.text import printable
 
@@ -36,9 +37,9 @@ BOUNDS = (
     "bound that takes one observation from each model."
 )
 ROUNDED = (
-    "The grey line is the success of an exact optimizer of the rounded model. It is no bound for "
-    "the machine, whose runs are ranked by the energies of the model itself: an excited state of "
-    "the rounded model may be the optimum."
+    "The thick pale line is the success of an exact optimizer of the rounded model. It is no bound "
+    "for the machine, whose runs are ranked by the energies of the model itself: an excited state "
+    "of the rounded model may be the optimum."
 )
 DRIVER = (
     "The machine does not say how long a round trip takes: the time of a run is what its driver "
@@ -100,9 +101,10 @@ def _none_last(summary: dict[str, Any], x: str) -> tuple[dict[str, Any], dict[fl
 
     There are no names where no level is 0 bits.
     """
-    levels = sorted({point["factors"][x] for point in summary["points"]})
-    if not x.endswith("bits") or levels[0] != 0:
+    found = {point["factors"][x] for point in summary["points"]}
+    if not x.endswith("bits") or 0 not in found:
         return summary, {}
+    levels = sorted(found)
     none = levels[-1] + max(1, levels[-1] // 4)
 
     def moved(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -125,7 +127,7 @@ def _groups(
     points: Sequence[dict[str, Any]], names: Sequence[str]
 ) -> list[tuple[str, list[dict[str, Any]]]]:
     def at(point: dict[str, Any]) -> str:
-        return ", ".join(f"{name} = {point['factors'][name]:g}" for name in names)
+        return ", ".join(f"{name} = {level_text(point['factors'][name])}" for name in names)
 
     ordered = sorted(points, key=at)
     return [(name, list(group)) for name, group in itertools.groupby(ordered, key=at)]
@@ -154,10 +156,11 @@ def _curves(  # noqa: PLR0917  what is drawn, and by what
         alpha = 0.15 if len(groups) <= MAX_BANDS else 0.05  # more on one another are a grey wall
         axis.fill_between(levels, low, high, color=COLOURS[k], alpha=alpha, linewidth=0)
         _retuned_line(axis, line, tuned, x, COLOURS[k])
-    _rounded_line(axis, groups[0][1], x)
+        if k == 0 or "lowering" in by:
+            _rounded_line(axis, line, x, COLOURS[k] if "lowering" in by else INK, is_first=k == 0)
     axis.set(xlabel=x, title=title)
-    levels = [point["factors"][x] for point in points]
-    if min(levels) > 0 and max(levels) >= WIDE * min(levels):
+    levels = [level for p in points if not isinstance(level := p["factors"][x], str)]
+    if levels and min(levels) > 0 and max(levels) >= WIDE * min(levels):
         axis.set_xscale("log")
     axis.legend(fontsize=9)
 
@@ -176,17 +179,19 @@ def _retuned_line(
         axis.fill_between(levels, low, high, color=colour, alpha=0.08, linewidth=0)
 
 
-def _rounded_line(axis: Axes, points: list[dict[str, Any]], x: str) -> None:
-    line = sorted((p for p in points if "rounded" in p), key=lambda point: point["factors"][x])
+def _rounded_line(
+    axis: Axes, points: list[dict[str, Any]], x: str, colour: str, *, is_first: bool
+) -> None:
+    line = [point for point in points if "rounded" in point]
     if line:
         levels, values = zip(*((p["factors"][x], p["rounded"]) for p in line), strict=True)
         axis.plot(
             levels,
             values,
-            color=INK,
+            color=colour,
             linewidth=2.5,
             alpha=0.5,
-            label="optimum of the rounded model",
+            label="optimum of the rounded model" if is_first else None,
         )
 
 
@@ -204,8 +209,8 @@ def _map(figure: Figure, axis: Axes, summary: dict[str, Any], x: str, y: str) ->
     for i, j in np.argwhere(np.isfinite(values)):
         ink = "#fff" if values[i, j] < 0.5 * (least + most) else "#000"
         axis.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", color=ink, fontsize=9)
-    axis.set_xticks(range(len(across)), [f"{level:g}" for level in across])
-    axis.set_yticks(range(len(up)), [f"{level:g}" for level in up])
+    axis.set_xticks(range(len(across)), list(map(level_text, across)))
+    axis.set_yticks(range(len(up)), list(map(level_text, up)))
     axis.set(xlabel=x, ylabel=y)
     figure.colorbar(image, ax=axis, label=summary["figure"])
 
@@ -259,7 +264,7 @@ def _facts(summary: dict[str, Any]) -> list[str]:
 
 
 def _cliff(found: dict[str, Any]) -> str:
-    at = ", ".join(f"{name} = {level:g}" for name, level in found["at"].items())
+    at = ", ".join(f"{name} = {level_text(level)}" for name, level in found["at"].items())
     what = f"{found['factor']}{', ' + at if at else ''}: success crosses {found['threshold']:g}"
     if found["level"] is None:
         return f"{what} nowhere between the levels"
@@ -293,7 +298,7 @@ def _without_length(point: dict[str, Any]) -> dict[str, float]:
 
 
 def _levels(point: dict[str, Any]) -> list[str]:
-    return [f"{level:g}" for level in point["factors"].values()]
+    return list(map(level_text, point["factors"].values()))
 
 
 def _cells(point: dict[str, Any], *, is_stated: bool) -> list[str]:

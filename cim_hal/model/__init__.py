@@ -6,6 +6,7 @@ from cim_hal.model.ising import IsingModel
 from cim_hal.model.record import Diversity, LoweringReport, RunRecord
 from cim_hal.model.sampleset import SampleSet, Trace
 from cim_hal.model.schedule import PumpSchedule, TraceRequest
+from cim_hal.model.splitting import SplitModel
 from cim_hal.model.triangle import Triangle
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "PumpSchedule",
     "RunRecord",
     "SampleSet",
+    "SplitModel",
     "Trace",
     "TraceRequest",
     "Triangle",

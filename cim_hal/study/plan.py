@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from cim_hal.errors import StudyError
+from cim_hal.machine.policies import Policy
 from cim_hal.study.families import FAMILIES
 from cim_hal.toml_files import FileTable, did_you_mean, read_file
 
@@ -15,13 +16,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["Cliff", "Family", "Level", "Point", "Study", "read_study"]
+__all__ = ["Cliff", "Family", "Level", "Point", "Study", "level_text", "read_study"]
 
 MAX_POINTS, MAX_MODELS = 10_000, 10_000
 
-Level = float  # of a factor; whole numbers stay whole
+Level = float | str  # of a factor; whole numbers stay whole, and of `lowering` it is a policy
 Point = tuple[tuple[str, Level], ...]  # the level of each factor, in the order of the file
 Levels = Annotated[list[int | float], Field(min_length=1, max_length=1000)]
+FactorLevels = Annotated[list[int | float | str], Field(min_length=1, max_length=1000)]
 
 
 class _Head(FileTable):
@@ -132,7 +134,7 @@ class Study(FileTable):
     models: _Models | None = None
     train: _Train | None = None
     machine: _Machine = _Machine()
-    factors: dict[str, Levels]
+    factors: dict[str, FactorLevels]
     repeat: _Repeat = _Repeat()
     nuisance: _Nuisance | None = None
     cliff: Annotated[tuple[Cliff, ...], Field(max_length=100, strict=False)] = ()
@@ -151,13 +153,10 @@ class Study(FileTable):
         for name, levels in self.factors.items():
             if len(set(levels)) < len(levels):
                 raise ValueError(f"factors.{name}: a level stands twice")
+            _check_kind(name, levels)
         if both := self.machine.settings.keys() & self.factors.keys():
             raise ValueError(f"machine.settings: {', '.join(sorted(both))} is a factor already")
-        for cliff in self.cliff:
-            if cliff.factor not in self.factors:
-                raise ValueError(f"cliff: {did_you_mean(cliff.factor, self.factors)}")
-            if len(self.factors[cliff.factor]) < 2:
-                raise ValueError(f"cliff: {cliff.factor} needs two levels to look between")
+        self._check_cliffs()
         if self.nuisance is not None:
             self._check_nuisance(self.nuisance)
         n_points = len(list(itertools.islice(self.points(), MAX_POINTS + 1)))
@@ -172,17 +171,43 @@ class Study(FileTable):
                 needs = "needs" if self.study.task == name else "has no"
                 raise ValueError(f"a study with task = {self.study.task!r} {needs} {what}")
 
+    def _check_cliffs(self) -> None:
+        for cliff in self.cliff:
+            if cliff.factor not in self.factors:
+                raise ValueError(f"cliff: {did_you_mean(cliff.factor, self.factors)}")
+            if len(self.numbers(cliff.factor)) < 2:
+                raise ValueError(f"cliff: {cliff.factor} needs two numbers to look between")
+
     def _check_nuisance(self, nuisance: _Nuisance) -> None:
         if self.models is None or not self.models.family:
             raise ValueError("nuisance: models to tune on are drawn: give a [[models.family]]")
         if both := nuisance.levels.keys() & self.factors.keys():
             raise ValueError(f"nuisance: {', '.join(sorted(both))} is a factor already")
 
+    def numbers(self, factor: str) -> list[float]:
+        """Return those levels of a factor that are numbers, which is none of `lowering`."""
+        return [level for level in self.factors[factor] if not isinstance(level, str)]
+
     def points(self) -> Iterator[Point]:
         """Yield all combinations of levels."""
         names = list(self.factors)
         for levels in itertools.product(*self.factors.values()):
             yield tuple(zip(names, levels, strict=True))
+
+
+def _check_kind(name: str, levels: list[Any]) -> None:
+    """Refuse levels that are no policies of `lowering`, or no numbers of another factor."""
+    for level in levels:
+        if (name == "lowering") != isinstance(level, str):
+            what = "the name of a policy" if name == "lowering" else "a number"
+            raise ValueError(f"factors.{name}: {level!r:.100} is not {what}")
+        if isinstance(level, str):
+            Policy.of(level)
+
+
+def level_text(level: Level) -> str:
+    """Return a level as people read it."""
+    return level if isinstance(level, str) else f"{level:g}"
 
 
 def read_study(path: Path) -> Study:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cim_hal.study.plan import level_text
 from cim_hal.study.rows import by_point
 from cim_hal.study.shares import repeats
 from cim_hal.study.verdicts import references_of, verdicts
@@ -18,7 +19,7 @@ from cim_hal.study.verdicts import references_of, verdicts
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from cim_hal.study.plan import Point
+    from cim_hal.study.plan import Level, Point
     from cim_hal.study.rows import Row, RowFile
     from cim_hal.study.sweep import Sweep
 
@@ -99,8 +100,9 @@ def _warnings(
     """Return a sentence for each level whose loss is gone where other settings suit it."""
     left = {(found["factor"], found["level"]): found for found in tuned}
     return [
-        f"{found['factor']} = {found['level']:g}: the loss of {100 * found['lost']:.1f} points "
-        f"{_blame(found, left[key])} the factor's: with {_chosen(points, *key)} it is "
+        f"{found['factor']} = {level_text(found['level'])}: the loss of "
+        f"{100 * found['lost']:.1f} points {_blame(found, left[key])} the factor's: with "
+        f"{_chosen(points, *key)} it is "
         f"{100 * left[key]['lost']:.1f} "
         f"[{100 * left[key]['low']:.1f}, {100 * left[key]['high']:.1f}]"
         for found in fixed
@@ -116,10 +118,8 @@ def _blame(fixed: dict[str, Any], tuned: dict[str, Any]) -> str:
     return "is not all" if tuned["high"] < fixed["low"] else "may not be"
 
 
-def _chosen(points: Sequence[dict[str, Any]], factor: str, level: float) -> str:
+def _chosen(points: Sequence[dict[str, Any]], factor: str, level: Level) -> str:
     """Return the settings that were chosen at a level, at any levels of the other factors."""
     here = [point["nuisance"] for point in points if point["factors"][factor] == level]
-    return ", ".join(
-        f"{name} = {' or '.join(f'{found:g}' for found in sorted({each[name] for each in here}))}"
-        for name in here[0]
-    )
+    chosen = {name: dict.fromkeys(level_text(each[name]) for each in here) for name in here[0]}
+    return ", ".join(f"{name} = {' or '.join(levels)}" for name, levels in chosen.items())

@@ -85,12 +85,12 @@ def run_study(
 def _bisect(machines: Sweep, rows: RowFile, points: list[Point], report: Report) -> None:
     """Measure points between levels, and add them, until each cliff is known to its resolution."""
     for cliff in machines.study.cliff:
-        levels = machines.study.factors[cliff.factor]
+        levels = machines.study.numbers(cliff.factor)
         is_whole = takes_whole(cliff.factor, machines.capabilities)
         for others in dict.fromkeys(_without(point, cliff.factor) for point in points):
             while True:
                 known = {
-                    dict(point)[cliff.factor]: machines.share(point, rows.rows).of_family
+                    float(dict(point)[cliff.factor]): machines.share(point, rows.rows).of_family
                     for point in points
                     if _without(point, cliff.factor) == others
                 }

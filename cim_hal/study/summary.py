@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cim_hal.study.exhaustion import MAX_SPINS, Survival, all_energies, survival
+from cim_hal.model.enumeration import MAX_SPINS, all_energies
+from cim_hal.study.exhaustion import Survival, survival
 from cim_hal.study.job_factors import WHOLE_JOB_FACTORS
 from cim_hal.study.quantiles import quantiles_of
 from cim_hal.study.rows import by_point
@@ -21,8 +22,7 @@ from cim_hal.study.verdicts import references_of, verdicts
 if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.model.ising import IsingModel
-    from cim_hal.study.families import Instance
-    from cim_hal.study.plan import Cliff, Point
+    from cim_hal.study.plan import Cliff, Level, Point
     from cim_hal.study.quantiles import Quantile
     from cim_hal.study.rows import Row
     from cim_hal.study.sweep import Sweep
@@ -40,24 +40,37 @@ LENGTH = "round_trips"
 class Rounding:
     """Survival of the optima of small models in the levels of a machine, each computed once."""
 
-    def __init__(self, instances: Sequence[Instance], capabilities: Capabilities) -> None:
+    def __init__(self, sweep: Sweep) -> None:
         self._small = [
-            (i.name, i.model)
-            for i in instances
+            (i.name, i.model, sweep.seed_of(i))
+            for i in sweep.instances
             if i.model is not None and i.model.n_spins <= MAX_SPINS
         ]
-        self._capabilities = capabilities
+        self._capabilities = sweep.capabilities
         self._energies: dict[str, Any] = {}
-        self._known: dict[int | None, list[Survival]] = {}
+        self._known: dict[tuple[int | None, str], list[Survival]] = {}
 
-    def at(self, bits: int | None) -> list[Survival]:
-        """Return the survival of each small model at a number of bits, None for the machine's."""
-        if bits not in self._known:
-            self._known[bits] = [
-                survival(model, self._capabilities, bits=bits, energies=self._all(name, model))
-                for name, model in self._small
+    def at(self, point: Point) -> list[Survival]:
+        """Return the survival of each small model, by the bits and the policy of a point.
+
+        Stochastic rounding is that of the first job of the model.
+        """
+        levels = dict(point)
+        bits = int(levels["coupling_bits"]) if "coupling_bits" in levels else None
+        how = bits, str(levels.get("lowering", "max"))
+        if how not in self._known:
+            self._known[how] = [
+                survival(
+                    model,
+                    self._capabilities,
+                    bits=bits,
+                    energies=self._all(name, model),
+                    lowering=how[1],
+                    seed=seed,
+                )
+                for name, model, seed in self._small
             ]
-        return self._known[bits]
+        return self._known[how]
 
     def _all(self, name: str, model: IsingModel) -> Any:
         if name not in self._energies:
@@ -69,7 +82,7 @@ def point_summary(
     sweep: Sweep, point: Point, rows: dict[str, Row], here: Sequence[Row], rounding: Rounding
 ) -> dict[str, Any]:
     """Return the figures of a point and its rows, in the words of ``summary.json``."""
-    share, bits = sweep.share(point, rows), dict(point).get("coupling_bits")
+    share = sweep.share(point, rows)
     found = {
         "factors": dict(point),
         "success_probability": share.of_family.value,
@@ -83,8 +96,14 @@ def point_summary(
         "n_runs": sum(row.runs for row in here),
         "device_s": sum(row.device_s for row in here),
     }
-    left = rounding.at(None if bits is None else int(bits))
+    left = rounding.at(point)
     return found | _rounded(left) if left else found
+
+
+def _length(point: Point) -> float | None:
+    """Return the round trips of a run, None for those of the machine."""
+    level = dict(point).get(LENGTH)
+    return None if level is None else float(level)
 
 
 def _until_success(
@@ -93,7 +112,7 @@ def _until_success(
     """Return runs and seconds until a success, and how far runs fail: of samples only."""
     if sweep.study.train is not None:
         return {"r99": None, "r99_low": None, "r99_high": None, "energy_gap": None}
-    r99, run_s = repeats(share), run_seconds(dict(point).get(LENGTH), here, sweep.capabilities)
+    r99, run_s = repeats(share), run_seconds(_length(point), here, sweep.capabilities)
     time = solution_time(share, run_s)
     return {
         "r99": r99.value,
@@ -205,7 +224,7 @@ def _holds(interval: Interval, threshold: float) -> bool:
     return interval.low <= threshold <= interval.high
 
 
-def _others(factors: dict[str, float], name: str) -> dict[str, float]:
+def _others(factors: dict[str, Level], name: str) -> dict[str, Level]:
     return {key: level for key, level in factors.items() if key != name}
 
 
@@ -214,7 +233,7 @@ def _others(factors: dict[str, float], name: str) -> dict[str, float]:
 
 def summary(sweep: Sweep, rows: dict[str, Row], points: Sequence[Point]) -> dict[str, Any]:
     """Return ``summary.json``."""
-    rounding = Rounding(sweep.instances, sweep.capabilities)
+    rounding = Rounding(sweep)
     of_point = by_point(rows.values())
     found = [point_summary(sweep, point, rows, of_point[point], rounding) for point in points]
     study, width = sweep.study, sweep.study.repeat.width
@@ -254,7 +273,7 @@ def _times(
         return [said_of(None, {})]
     lengths: dict[Point, list[Length]] = defaultdict(list)
     for point in points:
-        level = dict(point)[LENGTH]
+        level = _length(point) or 0.0
         run_s = run_seconds(level, of_point[point], sweep.capabilities)
         at = tuple(_others(dict(point), LENGTH).items())
         lengths[at].append(Length(level, run_s, *sweep.counts(point, rows)))

@@ -6,7 +6,7 @@ import hashlib
 import queue
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,15 +19,14 @@ import numpy as np
 from cim_hal.client.session import open_device
 from cim_hal.errors import StudyError
 from cim_hal.machine.config import MachineConfig
-from cim_hal.machine.lowering import lower
 from cim_hal.model.files import read_model
 from cim_hal.study.families import Instance, Target, draw, target_of
-from cim_hal.study.job_factors import JOB_FACTORS, check_job_factor, schedule_of
+from cim_hal.study.job_factors import JOB_FACTORS, schedule_of
 from cim_hal.study.plan import Family, Point, Study, read_study
+from cim_hal.study.requirements import check_alike, check_study
 from cim_hal.study.rows import ROWS, Row, RowFile, key_of
 from cim_hal.study.shares import Share, share_of
 from cim_hal.study.tasks import TrainTask, train_task
-from cim_hal.toml_files import did_you_mean
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -40,15 +39,6 @@ __all__ = ["STUDY", "TEST", "Sweep", "draw_apart", "draw_models", "prepare_folde
 STUDY = "study.toml"
 TEST = "test samples"  # the source of targets of trainings
 APART = 1_000_000  # from here on models of a family are for tuning only
-
-ALIKE = (
-    "has_field",
-    "coupling_bits",
-    "field_bits",
-    "default_pump",
-    "default_round_trips",
-    "settings",
-)
 
 Report = Callable[[Row, int, int], None]  # a row, jobs done, jobs known so far
 
@@ -107,9 +97,9 @@ class Sweep:
                     machines.append(session)
             self.n_workers = max(len(targets), 1) * jobs
             self.capabilities: Capabilities = machines[0].capabilities
-            _check_alike([session.capabilities for session in machines])
+            check_alike([session.capabilities for session in machines])
             self._task = train_task() if study.train is not None else None
-            _check(study, instances, self.capabilities, self._task)
+            check_study(study, instances, self.capabilities, self._task)
         except BaseException:
             self._stack.close()
             raise
@@ -158,7 +148,7 @@ class Sweep:
         return found[has_runs, 0], found[has_runs, 1]
 
     def _make_job(self, session: Session, point: Point, instance: Instance, batch: int) -> Row:
-        seed = self._seed(instance, batch)
+        seed = self.seed_of(instance, batch)
         levels = dict(point)
         settings = {n: float(v) for n, v in levels.items() if n not in JOB_FACTORS}
         model = instance.model
@@ -170,6 +160,7 @@ class Sweep:
             n_runs=self.study.repeat.runs,
             seed=seed,
             coupling_bits=None if "coupling_bits" not in levels else int(levels["coupling_bits"]),
+            lowering=str(levels.get("lowering", "max")),
             settings={**self.study.machine.settings, **settings} or None,
         )
         energies = samples.energies
@@ -196,7 +187,8 @@ class Sweep:
         )
 
     def _make_training(self, task: TrainTask, config: MachineConfig, job: _Job) -> Row:
-        instance, seed, levels = job.instance, self._seed(job.instance, job.batch), dict(job.point)
+        instance, levels = job.instance, dict(job.point)
+        seed = self.seed_of(instance, job.batch)
         recipe = {name: level for name, level in levels.items() if name in task.factors}
         settings = {n: float(v) for n, v in levels.items() if n not in task.factors}
         known = {**config.settings, **self.study.machine.settings, **settings}
@@ -262,7 +254,7 @@ class Sweep:
             batch += 1
         return found
 
-    def _seed(self, instance: Instance, batch: int) -> int:
+    def seed_of(self, instance: Instance, batch: int = 0) -> int:
         """Return the seed of a job: the same at every point, so that levels share their noise."""
         number = self._numbers[instance.name]
         words = np.random.SeedSequence([self.study.study.seed, number, batch])
@@ -362,55 +354,6 @@ def repeat_row(sweep: Sweep, row: Row) -> Row:
     if instance is None:
         raise StudyError(f"the study has no model {row.model}")
     return sweep.on_free_session(tuple(row.factors.items()), instance, row.batch)
-
-
-def _check(
-    study: Study,
-    instances: Sequence[Instance],
-    capabilities: Capabilities,
-    task: TrainTask | None,
-) -> None:
-    own: Collection[str] = JOB_FACTORS
-    if task is not None and study.train is not None:
-        own = task.factors
-        task.check(study.train.options, study.factors)
-    known = {setting.name: setting for setting in capabilities.settings}
-    tuned = study.nuisance.levels if study.nuisance else {}
-    for name, levels in {**study.factors, **tuned}.items():
-        if name in own and task is None:
-            check_job_factor(name, levels, capabilities)
-        elif name in own:
-            continue
-        elif name not in known:
-            names = [*own, *known]
-            raise StudyError(
-                f"factor {name}: {capabilities.name} has no such setting",
-                hint=did_you_mean(name, names),
-            )
-        else:
-            for level in levels:
-                known[name].check(float(level))
-    if study.repeat.runs > capabilities.max_runs:
-        raise StudyError(
-            f"repeat.runs = {study.repeat.runs}: a job of {capabilities.name} has at most "
-            f"{capabilities.max_runs} runs"
-        )
-    for instance in instances:
-        if instance.model is not None:
-            lower(instance.model, capabilities)
-
-
-def _check_alike(machines: Sequence[Capabilities]) -> None:
-    """Refuse machines of several kinds: which of them had a job would be by chance."""
-    first = machines[0]
-    for other in machines[1:]:
-        for name in ALIKE:
-            if getattr(other, name) != getattr(first, name):
-                raise StudyError(
-                    f"{first.name} and {other.name} differ in {name}: a study has machines of one "
-                    "kind",
-                    hint="run the study once on each, in folders of their own",
-                )
 
 
 def _spins_by_run(samples: Any) -> bytes:

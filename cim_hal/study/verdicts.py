@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cim_hal.study.job_factors import WHOLE_JOB_FACTORS
+from cim_hal.study.plan import Level, level_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +23,7 @@ MARGIN = 0.05  # two success probabilities no further apart are equal
 
 
 def verdicts(
-    rows: Sequence[Row], references: dict[str, float], *, error_rate: float = 0.05
+    rows: Sequence[Row], references: dict[str, Level], *, error_rate: float = 0.05
 ) -> list[dict[str, Any]]:
     """Compare each level of each factor with its reference, paired by model, over other factors.
 
@@ -43,7 +44,7 @@ def verdicts(
 
 
 def _comparisons(
-    rows: Sequence[Row], name: str, references: dict[str, float]
+    rows: Sequence[Row], name: str, references: dict[str, Level]
 ) -> Iterator[dict[str, Any]]:
     """Yield differences of a factor's levels to its reference, with p-values of all tests."""
     from scipy.stats import t
@@ -72,12 +73,13 @@ def _comparisons(
         }
 
 
-def references_of(factors: dict[str, list[Any]], capabilities: Capabilities) -> dict[str, float]:
+def references_of(factors: dict[str, list[Any]], capabilities: Capabilities) -> dict[str, Level]:
     """Return the level with which others are compared: the default where it is among the levels.
 
     Of bits and round trips it is the largest, of other factors without their default the first.
     """
-    defaults = {setting.name: setting.default for setting in capabilities.settings}
+    defaults: dict[str, Level] = {s.name: s.default for s in capabilities.settings}
+    defaults["lowering"] = "max"
     defaults["pump_end"] = capabilities.default_pump[-1]
     return {
         name: max(levels)
@@ -87,13 +89,13 @@ def references_of(factors: dict[str, list[Any]], capabilities: Capabilities) -> 
     }
 
 
-Place = tuple[str, tuple[float, ...]]  # a model, at levels of the other factors
+Place = tuple[str, tuple[Level, ...]]  # a model, at levels of the other factors
 Counts = dict[Place, tuple[int, int]]  # successes and runs
 
 
-def _by_level(rows: Sequence[Row], name: str, others: Sequence[str]) -> dict[float, Counts]:
+def _by_level(rows: Sequence[Row], name: str, others: Sequence[str]) -> dict[Level, Counts]:
     """Return the successes of each model, at levels of the others, for each level of a factor."""
-    counts: dict[float, Counts] = {}
+    counts: dict[Level, Counts] = {}
     for row in rows:
         place = row.model, tuple(row.factors[other] for other in others)
         found = counts.setdefault(row.factors[name], {})
@@ -140,7 +142,9 @@ def _holm(p_values: Sequence[float], error_rate: float) -> list[bool]:
 
 
 def _sentence(found: dict[str, Any]) -> str:
-    what = f"{found['factor']} = {found['level']:g} against {found['reference']:g}"
+    what = (
+        f"{found['factor']} = {level_text(found['level'])} against {level_text(found['reference'])}"
+    )
     low, lost, high = (100 * found[name] for name in ("low", "lost", "high"))
     lost = f"{lost:.1f} points lost [{low:.1f}, {high:.1f}]"
     if found["degrades"]:

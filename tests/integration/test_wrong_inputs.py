@@ -79,6 +79,7 @@ NUMBERS = ("nan", "inf", "x")
 # Wrong values of parameters whose type does not say them; none where every text is right.
 TEXTS: dict[str, tuple[str, ...]] = {
     "action": ("nonsense",),
+    "lowering": ("nonsense", "max:1", "quantile:0", "splitting:nan"),
     "class_weight": (),  # the column knows
     "classes": ("x", "1,", "1.5", "nan", "-1,2"),
     "clip": ("x", "", "0", "-1", "nan", "1,,2"),
