@@ -93,6 +93,24 @@ def test_no_step_has_less_error_than_the_least():
         assert least.energy_error <= lower_by("max", model, here).energy_error
 
 
+def test_the_least_error_of_many_couplings_is_found_from_few_of_them(monkeypatch):
+    rng = np.random.default_rng(0)
+    upper = np.triu(rng.normal(size=(80, 80)), 1)
+    upper[0, 1] = 30
+    model = IsingModel.from_couplings(upper + upper.T, rng.normal(size=80))
+    whole = lower_by("least-error", model, machine(5)).energy_error
+    monkeypatch.setattr("cim_hal.machine.policies.MOST_TRIED", 200)
+    assert lower_by("least-error", model, machine(5)).energy_error <= 1.02 * whole
+
+
+@pytest.mark.parametrize("policy", [each for each in ALL if each != "max"])
+def test_multiples_of_one_unit_have_no_error(policy):
+    J = np.array([[0, 1.5, -50], [1.5, 0, 0.5], [-50, 0.5, 0]])
+    lowered = lower_by(policy, IsingModel.from_couplings(J, [0, 2, 0]), machine(8))
+    assert (lowered.step, lowered.max_error) == (0.5, 0)
+    assert lowered.model.J[0, 2] == -100
+
+
 def test_a_quantile_clips_the_share_above_it_and_one_clips_nothing():
     model, here = drawn(1, n=12, field=False), machine(5)
     whole = lower_by("quantile:1", model, here)
