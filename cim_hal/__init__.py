@@ -53,6 +53,7 @@ __all__ = [
     "Readout",
     "Retries",
     "RunRecord",
+    "Sample",
     "SampleSet",
     "Session",
     "Setting",

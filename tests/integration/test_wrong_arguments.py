@@ -119,8 +119,8 @@ RIGHT: dict[str, dict[str, Any]] = {
 # Made by the package or by drivers, and checked where they are used; and what only calls back.
 UNCHECKED = {
     "AsyncJob", "Driver", "Job", "Job.fetch", "Lease", "LoweredModel", "Lowering", "LoweringReport",
-    "Program", "Readout", "RunRecord", "SampleSet", "SpawnedServer", "SplitModel", "StopToken",
-    "StopToken.deliver", "StopToken.report", "Trace", "Transport", "Triangle",
+    "Program", "Readout", "RunRecord", "Sample", "SampleSet", "SpawnedServer", "SplitModel",
+    "StopToken", "StopToken.deliver", "StopToken.report", "Trace", "Transport", "Triangle",
     "Triangle.of",
 }  # fmt: skip
 # How a sentence names a parameter, where not by its name.
