@@ -35,8 +35,9 @@ from cim_hal.machine.capabilities import Capabilities
 from cim_hal.machine.lowering import agreed_bits, max_level, quantize
 from cim_hal.model.coefficients import are_integers, magnitudes, model_of, pairs_of, unit_of
 from cim_hal.model.conversion import require, whole_number
-from cim_hal.model.ising import Pairs, check_model
+from cim_hal.model.ising import check_model
 from cim_hal.model.mutation import mutate
+from cim_hal.model.pairs import Pairs
 from cim_hal.model.sampleset import SampleSet, Trace
 from cim_hal.model.splitting import SplitModel
 

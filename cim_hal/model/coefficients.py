@@ -8,7 +8,8 @@ import numpy as np
 import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need it
 
 from cim_hal.errors import ModelError
-from cim_hal.model.ising import IsingModel, Pairs
+from cim_hal.model.ising import IsingModel
+from cim_hal.model.pairs import Pairs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -33,7 +33,8 @@ from cim_hal.model.coefficients import (
 )
 from cim_hal.model.conversion import whole_number
 from cim_hal.model.enumeration import MAX_SPINS, all_energies
-from cim_hal.model.ising import IsingModel, Pairs, check_model
+from cim_hal.model.ising import IsingModel, check_model
+from cim_hal.model.pairs import Pairs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

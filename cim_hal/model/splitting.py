@@ -30,7 +30,8 @@ import numpy as np
 from cim_hal.errors import ModelError
 from cim_hal.model.coefficients import are_integers, model_of, pairs_of
 from cim_hal.model.conversion import require, whole_number
-from cim_hal.model.ising import IsingModel, Pairs, check_model
+from cim_hal.model.ising import IsingModel, check_model
+from cim_hal.model.pairs import Pairs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
