@@ -131,7 +131,7 @@ class LoweredModel:
     @property
     def energy_error(self) -> float:
         """Root mean square of the error of the energy over all configurations."""
-        return float(np.sqrt((self._errors**2).sum()))
+        return _norm(self._errors)
 
     @property
     def energy_error_bound(self) -> float:
@@ -180,7 +180,7 @@ class LoweredModel:
         n, n_pairs = self.original.n_spins + report.field_spin, len(self._errors)
         n_pairs -= self.original.n_spins
         weights = np.r_[np.full(n_pairs, 2), np.full(self.original.n_spins, 1 + report.field_spin)]
-        rms = float(np.sqrt((weights * self._errors**2).sum() / (n * (n + 1))))
+        rms = _norm(np.sqrt(weights / (n * (n + 1))) * self._errors)
         return report.model_copy(
             update={
                 "step": self.step * report.step,
@@ -190,6 +190,12 @@ class LoweredModel:
                 + self.step * report.energy_error_bound,
             }
         )
+
+
+def _norm(errors: NDArray[np.float64]) -> float:
+    """Return the root of the sum of squares, none of which overflows."""
+    peak = float(np.abs(errors).max(initial=0.0))
+    return peak * float(np.sqrt(((errors / peak) ** 2).sum())) if peak else 0.0
 
 
 def lower_by(
@@ -321,10 +327,11 @@ class _Lowerer:
         def levels_at(step: float) -> NDArray[np.float64]:
             return np.minimum(np.rint(numbers / step), tops)
 
-        def error(step: float) -> float:
-            return float(weights @ (numbers - step * levels_at(step)) ** 2)
+        def error(step: float) -> float:  # in a unit of which no square overflows
+            return float(weights @ ((numbers - step * levels_at(step)) / peak) ** 2)
 
-        step = min(float(self._needed().max()) * np.geomspace(1, 1 / self.top, STEPS), key=error)
+        widest, peak = float(self._needed().max()), float(numbers.max())
+        step = min(widest * np.geomspace(1, 1 / self.top, STEPS), key=error)
         while True:
             levels = levels_at(step)
             better = float((weights * numbers) @ levels / (weights @ levels**2))

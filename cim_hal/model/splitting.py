@@ -86,7 +86,9 @@ class SplitModel:
         )
         pairs = pairs_of(model)
         if not are_integers(pairs.values, model.h):
-            raise ModelError("a number of the model is no integer", hint="round it first")
+            raise ModelError(
+                "a number of the model is no integer below 2^53", hint="round it first"
+            )
         copies = _Copies.of(pairs, model.h, top, field_top)
         return cls(model, copies.joined(pairs, model, top, field_top), np.array(copies.copied, int))
 

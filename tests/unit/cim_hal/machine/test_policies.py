@@ -151,6 +151,20 @@ def test_splitting_keeps_integers_exactly_and_quantiles_round_them():
     assert coarse.auxiliary_spins == 77  # 544 levels on the spin's 7 and on copies of 7
 
 
+@pytest.mark.parametrize("policy", POLICIES)
+def test_numbers_of_any_size_are_lowered_or_refused(policy):
+    for far in (1e290, 1e-290, 2.0**60):
+        J = np.array([[0, far, 1], [far, 0, 0], [1, 0, 0]])
+        model = IsingModel.from_couplings(J)
+        try:
+            lowered = lower_by(policy, model, machine(8))
+        except ModelError:
+            assert policy == "splitting"
+            continue
+        assert np.isfinite([lowered.step, lowered.energy_error, lowered.energy_error_bound]).all()
+        assert lower(lowered.model, machine(8)).report.max_error == 0 or policy == "max"
+
+
 def test_what_cannot_be_is_refused():
     model = drawn(0)
     with pytest.raises(ModelError, match=r"lowering = 'maximal' \(one of max, quantile"):
