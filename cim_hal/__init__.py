@@ -39,6 +39,7 @@ __all__ = [
     "LeaseLostError",
     "LocalTransport",
     "LoopbackTransport",
+    "LoweredModel",
     "Lowering",
     "LoweringReport",
     "MachineConfig",
@@ -52,10 +53,12 @@ __all__ = [
     "Readout",
     "Retries",
     "RunRecord",
+    "Sample",
     "SampleSet",
     "Session",
     "Setting",
     "SpawnedServer",
+    "SplitModel",
     "StopToken",
     "TargetError",
     "Telemetry",
@@ -67,6 +70,7 @@ __all__ = [
     "Tuner",
     "emulated",
     "lower",
+    "lower_by",
     "make_driver",
     "max_level",
     "open_device",
@@ -83,6 +87,10 @@ _PACKAGES = ("cim_hal.errors", "cim_hal.model", "cim_hal.machine", "cim_hal.clie
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("cim-hal")
     if name in __all__:
         for package in map(import_module, _PACKAGES):
             if hasattr(package, name):

@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from cim_hal.addresses import check_address, check_endpoint_form, check_host
-from cim_hal.errors import TargetError
+from cim_hal.errors import ModelError, TargetError
 
 __all__ = [
     "CONNECT",
@@ -31,6 +31,7 @@ __all__ = [
     "SEED",
     "Address",
     "Endpoint",
+    "Lowering",
     "OutputFile",
     "OutputFolder",
     "Real",
@@ -212,6 +213,22 @@ class Target(Endpoint):
         except TargetError as error:
             self.fail(str(error), param, ctx)
         return config
+
+
+class Lowering(click.ParamType):
+    """A lowering policy, such as ``splitting`` or ``quantile:0.95``."""
+
+    name = "lowering"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the policy as it was written."""
+        from cim_hal.machine.policies import Policy  # brings numpy along
+
+        try:
+            Policy.of(value)
+        except ModelError as error:
+            self.fail(f"{error}", param, ctx)
+        return value
 
 
 def _option_texts(_context: object, _option: object, texts: tuple[str, ...]) -> dict[str, str]:

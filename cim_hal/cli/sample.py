@@ -41,7 +41,7 @@ from cim_hal.errors import CimError, TargetError
 from cim_hal.machine.config import flat_table
 from cim_hal.model.files import read_model
 from cim_hal.model.schedule import MAX_KNOTS, MAX_ROUND_TRIPS, MAX_TRACE_BYTES, TraceRequest
-from cim_hal.option_types import COUNT, FILE, POSITIVE_SECONDS, SEED, OutputFile, real
+from cim_hal.option_types import COUNT, FILE, POSITIVE_SECONDS, SEED, Lowering, OutputFile, real
 from cim_hal.server.logs import PlainFormatter
 from cim_hal.text import printable
 from cim_hal.toml_files import FileTable, read_file
@@ -117,6 +117,7 @@ class SampleRequest:
     runs: int | None
     seed: int | None
     bits: int | None
+    lowering: str
     seconds: float | None
     priority: int
     trace_every: int | None
@@ -181,6 +182,15 @@ class SampleRequest:
     help="Bits of a coupling.  [default: those of the machine]",
 )
 @click.option(
+    "--lowering",
+    type=Lowering(),
+    default="max",
+    show_default=True,
+    metavar="POLICY",
+    help="How a model that does not fit is brought to these bits: max, quantile[:SHARE], "
+    "least-error, stochastic, splitting[:SHARE] or mutation; cim-hal precision compares them.",
+)
+@click.option(
     "--trace",
     "trace_every",
     type=click.IntRange(1, MAX_ROUND_TRIPS),
@@ -225,6 +235,7 @@ def sample(
       cim-hal sample emulator --model G1.txt --runs 100 --seed 1
       cim-hal sample emulator --model G22.txt --runs 64 --plot runs.png
       cim-hal sample bench.toml --model G22.txt --setting coupling_gain=0.6
+      cim-hal sample bench.toml --model penalties.qubo --runs 64 --lowering splitting
       cim-hal sample emulator-cac --model G22.txt --seconds 60 --setting coupling_gain=0.6
       cim-hal sample tcp://127.0.0.1:5555 --model spin_glass.npz --out samples.npz --json
     """  # noqa: D301
@@ -269,6 +280,7 @@ def _search(
                 n_runs=runs,
                 seed=(seed + number) % 2**63,
                 coupling_bits=wanted.bits,
+                lowering=wanted.lowering,
                 priority=wanted.priority,
                 settings=chosen.settings,
                 trace=trace,

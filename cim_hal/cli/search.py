@@ -47,6 +47,9 @@ NOTES = {
     "dead_pulses": "spins that no pulse stands for",
     "feedback_over_limit": "times the largest stable feedback of the lowest mode of J",
     "lowest_eigenvalue": "of J",
+    "lowering": "policy by which the client lowered the model",
+    "auxiliary_spins": "of splitting, which the model does not have",
+    "broken_copies": "share of auxiliary spins that did not end as the spin they are a copy of",
     "compile_s": "seconds of the first job of its kind, not counted as time of the device",
 }
 POLL_S = 0.2

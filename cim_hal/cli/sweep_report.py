@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cim_hal.study.plan import level_text
 from cim_hal.study.quantiles import TOO_FEW
 from cim_hal.text import printable
 
@@ -25,7 +26,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#0
 MARKERS, DASHES = "osD^vPX", ("-", "--", "-.", ":")
 INK, SUCCESS = "#26303c", "success probability"
 MAX_LINES, MAX_PANELS, MAX_BANDS = 7, 6, 4
-WIDE = 20  # from this ratio of levels on their axis is logarithmic
+WIDE = 10  # from this ratio of levels on their axis is logarithmic
 
 INTERVALS = (
     "Intervals are of 95 %, models are clusters: they hold for all models of the kind from which "
@@ -35,11 +36,16 @@ BOUNDS = (
     "Where fewer than ten models, or all of them, have a success and a failure, the interval is a "
     "bound that takes one observation from each model."
 )
-ROUNDED = (
-    "The grey line is the success of an exact optimizer of the rounded model. It is no bound for "
-    "the machine, whose runs are ranked by the energies of the model itself: an excited state of "
-    "the rounded model may be the optimum."
+MACHINES = (
+    "Machines are drawn as models are: intervals hold for all machines of the kind too. Quantiles "
+    "over models are not told, for each machine has its own."
 )
+ROUNDED = (
+    "The thick pale line is the success of an exact optimizer of the rounded model. It is no bound "
+    "for the machine, whose runs are ranked by the energies of the model itself: an excited state "
+    "of the rounded model may be the optimum."
+)
+CUT = f"Of curves {MAX_LINES} are drawn, in {MAX_PANELS} panels; all points are in the table."
 DRIVER = (
     "The machine does not say how long a round trip takes: the time of a run is what its driver "
     "took, over all runs of a job."
@@ -74,11 +80,14 @@ def figure_of(summary: dict[str, Any]) -> Figure:
         _curves(axis, group, summary["retuned"].get("points", []), x, others[:1], at)
         axis.set_ylabel(summary["figure"])
         what = "models" if summary["figure"] == SUCCESS else "trainings"
-        label = f"{points[0]['n_instances']} {what}, 95 %"
+        seeds = len(summary["machine_seeds"])
+        machines = f" on {seeds} machines" if seeds else ""
+        label = f"{points[0]['n_instances']} {what}{machines}, 95 %"
         axis.set_title(label, loc="right", fontsize=9, color=INK)
         axis.set_ylim(_limits([*points, *summary["retuned"].get("points", [])]))
     if has_map:
         _map(figure, axes[n - 1], summary, x, others[0])
+        _outline(axes[n - 1], summary, x, others[0])
     for axis in axes[n:]:
         axis.set_axis_off()
     return figure
@@ -102,7 +111,7 @@ def _groups(
     points: Sequence[dict[str, Any]], names: Sequence[str]
 ) -> list[tuple[str, list[dict[str, Any]]]]:
     def at(point: dict[str, Any]) -> str:
-        return ", ".join(f"{name} = {point['factors'][name]:g}" for name in names)
+        return ", ".join(f"{name} = {level_text(point['factors'][name])}" for name in names)
 
     ordered = sorted(points, key=at)
     return [(name, list(group)) for name, group in itertools.groupby(ordered, key=at)]
@@ -131,10 +140,11 @@ def _curves(  # noqa: PLR0917  what is drawn, and by what
         alpha = 0.15 if len(groups) <= MAX_BANDS else 0.05  # more on one another are a grey wall
         axis.fill_between(levels, low, high, color=COLOURS[k], alpha=alpha, linewidth=0)
         _retuned_line(axis, line, tuned, x, COLOURS[k])
-    _rounded_line(axis, groups[0][1], x)
+        if k == 0 or "lowering" in by:
+            _rounded_line(axis, line, x, COLOURS[k] if "lowering" in by else INK, is_first=k == 0)
     axis.set(xlabel=x, title=title)
-    levels = [point["factors"][x] for point in points]
-    if min(levels) > 0 and max(levels) >= WIDE * min(levels):
+    levels = [level for p in points if not isinstance(level := p["factors"][x], str)]
+    if levels and min(levels) > 0 and max(levels) >= WIDE * min(levels):
         axis.set_xscale("log")
     axis.legend(fontsize=9)
 
@@ -153,17 +163,19 @@ def _retuned_line(
         axis.fill_between(levels, low, high, color=colour, alpha=0.08, linewidth=0)
 
 
-def _rounded_line(axis: Axes, points: list[dict[str, Any]], x: str) -> None:
-    line = sorted((p for p in points if "rounded" in p), key=lambda point: point["factors"][x])
+def _rounded_line(
+    axis: Axes, points: list[dict[str, Any]], x: str, colour: str, *, is_first: bool
+) -> None:
+    line = [point for point in points if "rounded" in point]
     if line:
         levels, values = zip(*((p["factors"][x], p["rounded"]) for p in line), strict=True)
         axis.plot(
             levels,
             values,
-            color=INK,
+            color=colour,
             linewidth=2.5,
             alpha=0.5,
-            label="optimum of the rounded model",
+            label="optimum of the rounded model" if is_first else None,
         )
 
 
@@ -181,10 +193,29 @@ def _map(figure: Figure, axis: Axes, summary: dict[str, Any], x: str, y: str) ->
     for i, j in np.argwhere(np.isfinite(values)):
         ink = "#fff" if values[i, j] < 0.5 * (least + most) else "#000"
         axis.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", color=ink, fontsize=9)
-    axis.set_xticks(range(len(across)), [f"{level:g}" for level in across])
-    axis.set_yticks(range(len(up)), [f"{level:g}" for level in up])
+    axis.set_xticks(range(len(across)), list(map(level_text, across)))
+    axis.set_yticks(range(len(up)), list(map(level_text, up)))
     axis.set(xlabel=x, ylabel=y)
     figure.colorbar(image, ax=axis, label=summary["figure"])
+
+
+def _outline(axis: Axes, summary: dict[str, Any], x: str, y: str) -> None:
+    """Draw a border and hatching around the cells of the safe region."""
+    from matplotlib.patches import Rectangle
+
+    if not summary["safe"]:
+        return
+    points = [point["factors"] for point in summary["points"]]
+    across, up = (sorted({point[name] for point in points}) for name in (x, y))
+    style: dict[str, Any] = {"fill": False, "edgecolor": "#fff", "linewidth": 2.5}
+    for point in summary["safe"]["points"]:
+        corner = across.index(point[x]) - 0.46, up.index(point[y]) - 0.46
+        axis.add_patch(Rectangle(corner, 0.92, 0.92, **style))
+        axis.add_patch(Rectangle(corner, 0.92, 0.92, **style | {"edgecolor": INK, "linewidth": 1}))
+        axis.add_patch(Rectangle(corner, 0.92, 0.12, hatch="////", fill=False, linewidth=0))
+    wanted = summary["safe"]
+    label = f"hatched: at least {wanted['at_least']:g}, {100 * wanted['confidence']:g} % for all"
+    axis.set_title(label, loc="right", fontsize=9, color=INK)
 
 
 # ---- the page -------------------------------------------------------------------------------
@@ -205,6 +236,7 @@ def page(summary: dict[str, Any], study: str) -> str:
         f"<style>{STYLE}</style><h1>{title}</h1>",
         *(f"<p>{html.escape(line)}</p>" for line in _facts(summary)),
         f"<figure>{svg[svg.index('<svg') :]}</figure>",
+        _list("Safe region", [summary["safe"]["verdict"]] if summary["safe"] else []),
         _list("Time to solution", [found["verdict"] for found in summary["time_to_solution"]]),
         _list("Verdicts", [found["verdict"] for found in summary["verdicts"]]),
         _list("Where other settings suit each level", summary["retuned"].get("warnings", [])),
@@ -225,18 +257,27 @@ def _facts(summary: dict[str, Any]) -> list[str]:
     wide = f"{len(summary['too_wide'])} of {len(points)}"
     lines = {
         f"{summary['device']}: {len(points)} points, {runs} runs. {INTERVALS}": True,
+        MACHINES: bool(summary["machine_seeds"]),
         BOUNDS: any(point["is_bounded"] for point in points),
         f"The targets of {searched} models are the best of a tabu search, not proved.": searched,
         f"Runs of {beaten} models were lower than their target: give better targets.": beaten,
         ROUNDED: any("rounded" in point for point in points),
         DRIVER: points[0]["r99"] is not None and summary["run_s_from"] == "driver",
+        CUT: _is_cut(points),
         f"{wide} intervals are wider than was asked for.": not summary["is_complete"],
     }
     return [line for line, is_so in lines.items() if is_so]
 
 
+def _is_cut(points: Sequence[dict[str, Any]]) -> bool:
+    """Return whether there are more panels, or more curves in them, than are drawn."""
+    _, *others = _varied(points)
+    panels = len(_groups(points, others[1:]))
+    return panels > MAX_PANELS or len(_groups(points, others[:1])) > MAX_LINES
+
+
 def _cliff(found: dict[str, Any]) -> str:
-    at = ", ".join(f"{name} = {level:g}" for name, level in found["at"].items())
+    at = ", ".join(f"{name} = {level_text(level)}" for name, level in found["at"].items())
     what = f"{found['factor']}{', ' + at if at else ''}: success crosses {found['threshold']:g}"
     if found["level"] is None:
         return f"{what} nowhere between the levels"
@@ -270,7 +311,7 @@ def _without_length(point: dict[str, Any]) -> dict[str, float]:
 
 
 def _levels(point: dict[str, Any]) -> list[str]:
-    return [f"{level:g}" for level in point["factors"].values()]
+    return list(map(level_text, point["factors"].values()))
 
 
 def _cells(point: dict[str, Any], *, is_stated: bool) -> list[str]:
@@ -293,7 +334,7 @@ def _time(point: dict[str, Any], *, is_stated: bool) -> list[str]:
 
 def _quantiles(points: Sequence[dict[str, Any]]) -> str:
     """Return the quantiles of R99 over models."""
-    if points[0]["r99"] is None:
+    if not points[0].get("r99_quantiles"):
         return ""
     rows = [
         [*_levels(point), *itertools.chain(*map(_quantile, point["r99_quantiles"]))]

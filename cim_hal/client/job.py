@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cim_hal.client.runner import Runs
     from cim_hal.client.steps import Steps
     from cim_hal.client.transport.base import ReplyStream
+    from cim_hal.machine.policies import LoweredModel
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.sampleset import SampleSet
     from cim_hal.protocol.wire.messages import Progress
@@ -57,6 +58,7 @@ class Job:
         status: JobStatus,
         *,
         has_trace: bool = False,
+        lowered: LoweredModel | None = None,
     ) -> None:
         self.id = status.job
         self._session = session
@@ -64,6 +66,7 @@ class Job:
         self._model = model
         self.status = status
         self._has_trace = has_trace
+        self._lowered = lowered  # how `model` was made, where the client lowered it
         self._samples: SampleSet | None = None
 
     @property
@@ -215,7 +218,7 @@ class Job:
         rows = yield from fetch_rows(self._client, self.id, deadline, begun=begun)
         if self._has_trace:
             trace = yield from fetch_trace(self._client, self.id, model.n_spins, deadline)
-        return samples_of(rows, model, trace)
+        return samples_of(rows, model, trace, self._lowered)
 
     def _known_model(self) -> IsingModel:
         if self._model is None:
@@ -292,7 +295,7 @@ class Job:
             status = (yield from updates.next()) or self.status
         ready = max(status.ready, first + 1)
         rows = yield from fetch_rows(self._client, self.id, deadline, first=first, ready=ready)
-        return samples_of(rows, model), rows.batch.n_runs
+        return samples_of(rows, model, None, self._lowered), rows.batch.n_runs
 
     def _run(self, steps: Steps[T]) -> T:
         return self._session._run(steps)  # noqa: SLF001

@@ -219,6 +219,7 @@ class SampleKeywords(TypedDict, total=False):
     seed: int | None
     coupling_bits: int | None
     gauge_seed: int | None
+    lowering: str
     settings: Mapping[str, float] | None
     trace: TraceRequest | None
     priority: int
@@ -234,6 +235,7 @@ class SampleOptions:
     seed: int | None = None
     coupling_bits: int | None = None
     gauge_seed: int | None = None
+    lowering: str = "max"
     settings: Mapping[str, float] | None = None
     trace: TraceRequest | None = None
     priority: int = 0

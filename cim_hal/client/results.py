@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from cim_hal.client.requests import RequestClient
     from cim_hal.client.steps import Steps
+    from cim_hal.machine.policies import LoweredModel
     from cim_hal.model.ising import IsingModel
 
 __all__ = ["Batch", "ResultRows", "fetch_rows", "fetch_trace", "samples_of"]
@@ -100,8 +102,13 @@ def _n_rows(batch: ResultBatch, buffers: tuple[NDArray[np.generic], ...], *, n_s
     return len(buffers[0])
 
 
-def samples_of(rows: ResultRows, model: IsingModel, trace: Trace | None = None) -> SampleSet:
-    """Return the samples of a model, ranked by energy.
+def samples_of(
+    rows: ResultRows,
+    model: IsingModel,
+    trace: Trace | None = None,
+    lowered: LoweredModel | None = None,
+) -> SampleSet:
+    """Return the samples of a model, or of the one that was `lowered` to it, ranked by energy.
 
     `RemoteProtocolError` if the rows are not those of the model.
     """
@@ -112,8 +119,8 @@ def samples_of(rows: ResultRows, model: IsingModel, trace: Trace | None = None) 
         raise RemoteProtocolError(
             f"the result has {spins.shape[1]} spins, the model has {model.n_spins}"
         )
-    record = rows.batch.record
-    return SampleSet.rank(model, spins, amplitudes[0] if amplitudes else None, record, trace)
+    rank = partial(SampleSet.rank, model) if lowered is None else lowered.rank
+    return rank(spins, amplitudes[0] if amplitudes else None, rows.batch.record, trace)
 
 
 def _n_trace_rows(buffers: tuple[NDArray[Any], ...], *, n_spins: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import weakref
 from collections.abc import Callable
 from functools import partial
@@ -25,6 +26,7 @@ from cim_hal.client.runner import Runner, blocking
 from cim_hal.client.transport.base import Transport
 from cim_hal.client.uploads import CouplingMethods, Loaded, Uploader
 from cim_hal.errors import ModelError, UnknownReferenceError
+from cim_hal.machine.policies import Policy, lower_by
 from cim_hal.model.conversion import require, require_each
 from cim_hal.model.ising import check_model
 from cim_hal.protocol.wire.messages import (
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from cim_hal.client.options import ConnectionKeywords, SampleKeywords, Target
     from cim_hal.client.steps import Steps
     from cim_hal.machine.capabilities import Capabilities
+    from cim_hal.machine.policies import LoweredModel
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.sampleset import SampleSet
     from cim_hal.model.schedule import PumpSchedule
@@ -236,6 +239,10 @@ class Session(CouplingMethods, LockMethods, InstrumentMethods):
             0 to 2^63 - 1. If None it is drawn from the operating system, and recorded.
         coupling_bits, gauge_seed : int, optional
             See `load`.
+        lowering : str
+            The policy by which a model that does not fit is brought to the machine's levels, see
+            `lower_by`: ``max`` by default, ``quantile``, ``least-error``, ``stochastic`` with the
+            seed of the job, ``splitting`` or ``mutation``.
         settings : mapping of str to float, optional
             Values of settings in ``capabilities.settings``, for this job only.
         trace : TraceRequest, optional
@@ -262,13 +269,15 @@ class Session(CouplingMethods, LockMethods, InstrumentMethods):
         ConflictError
             The key was used before, for another request.
         ModelError
-            A value is malformed for any machine.
+            A value is malformed for any machine, or `lowering` is refused.
         """
         check_job(model, schedule, options)
         deadline = self._client.deadline(timeout_s)
         capabilities = (yield from self._client.hello(deadline)).capabilities
         trace = options.get("trace")
         options["settings"] = {**self._client.settings, **(options.get("settings") or {})}
+        lowered = _lowered(model, capabilities, options)
+        model = model if lowered is None else lowered.model
         request = sample_request(self._uploader.digest(model), schedule, SampleOptions(**options))
         capabilities.check_settings(request.settings)
         if trace is not None:
@@ -277,7 +286,7 @@ class Session(CouplingMethods, LockMethods, InstrumentMethods):
                 trace, round_trips=round_trips, n_runs=request.n_runs, n_spins=model.n_spins
             )
         status = yield from self._queue(model, request, deadline)
-        return Job(self, self._client, model, status, has_trace=trace is not None)
+        return Job(self, self._client, model, status, has_trace=trace is not None, lowered=lowered)
 
     def sample(
         self,
@@ -399,6 +408,19 @@ class Session(CouplingMethods, LockMethods, InstrumentMethods):
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self._options,)
+
+
+def _lowered(
+    model: IsingModel, capabilities: Capabilities, options: SampleKeywords
+) -> LoweredModel | None:
+    """Return a model as it is sent, None where the server lowers it; draw a seed if need be."""
+    policy = options.get("lowering", "max")
+    if Policy.of(policy).name == "max":
+        return None
+    if options.get("seed") is None:
+        options["seed"] = secrets.randbits(63)
+    bits, seed = options.get("coupling_bits"), options.get("seed") or 0
+    return lower_by(policy, model, capabilities, bits=bits, seed=seed)
 
 
 def _end(runner: Runner, client: RequestClient) -> None:

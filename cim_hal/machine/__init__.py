@@ -11,6 +11,7 @@ from cim_hal.machine.driver import (
 from cim_hal.machine.faulty_driver import Fault, FaultScript, FaultyDriver
 from cim_hal.machine.lowering import Lowering, Quantized, lower, max_level, quantize
 from cim_hal.machine.options import Option
+from cim_hal.machine.policies import LoweredModel, lower_by
 from cim_hal.machine.registry import RegisteredDriver, emulated, make_driver, registered_drivers
 from cim_hal.machine.telemetry import Calibration, Reading, Telemetry
 
@@ -21,6 +22,7 @@ __all__ = [
     "Fault",
     "FaultScript",
     "FaultyDriver",
+    "LoweredModel",
     "Lowering",
     "MachineConfig",
     "Option",
@@ -34,6 +36,7 @@ __all__ = [
     "Telemetry",
     "emulated",
     "lower",
+    "lower_by",
     "make_driver",
     "max_level",
     "quantize",

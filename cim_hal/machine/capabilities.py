@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from cim_hal.errors import CapabilityError, ModelError
 from cim_hal.model.conversion import real_number, require, whole_number
+from cim_hal.model.html import html_table
 from cim_hal.model.record import ONE_LINE, Fact, FactName, Record
 from cim_hal.model.schedule import MAX_ROUND_TRIPS, MAX_TRACE_BYTES, PumpSchedule, TraceRequest
 
@@ -228,6 +229,15 @@ class Capabilities(Record):
         if len({setting.name for setting in self.settings}) != len(self.settings):
             raise ValueError("two settings have the same name")
         return self
+
+    def __repr__(self) -> str:
+        bits = "real couplings" if self.coupling_bits is None else f"{self.coupling_bits} bits"
+        return f"Capabilities({self.name!r}, up to {self.max_spins} spins, {bits})"
+
+    def _repr_html_(self) -> str:
+        rows = [(name, value) for name, value in self if isinstance(value, bool | int | float)]
+        settings = ", ".join(setting.name for setting in self.settings) or "none"
+        return html_table(repr(self), ("", ""), [*rows, ("settings", settings)])
 
     @property
     def default_schedule(self) -> PumpSchedule:

@@ -36,7 +36,16 @@ if TYPE_CHECKING:
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.packed import Values
 
-__all__ = ["Levels", "Lowering", "Quantized", "lower", "lower_couplings", "max_level", "quantize"]
+__all__ = [
+    "Levels",
+    "Lowering",
+    "Quantized",
+    "agreed_bits",
+    "lower",
+    "lower_couplings",
+    "max_level",
+    "quantize",
+]
 
 # int16 levels, or float64 for a machine that takes real numbers.
 Levels: TypeAlias = "NDArray[Any] | sp.csr_array"
@@ -142,7 +151,7 @@ def lower_couplings(
     check_range(J.values if isinstance(J, Triangle) else np.asarray(J.data), h)
     folds_field = bool(h.any()) and not capabilities.has_field
     _check_size(n_spins + folds_field, n_spins, capabilities)
-    bits = _agreed_bits(bits, capabilities)
+    bits = agreed_bits(bits, capabilities)
     field_bits = bits if folds_field else capabilities.field_bits or bits
     if folds_field and not isinstance(J, Triangle):
         J, h = _with_field_spin(J, h)
@@ -190,7 +199,8 @@ def _check_size(required: int, n_spins: int, capabilities: Capabilities) -> None
         )
 
 
-def _agreed_bits(bits: int | None, capabilities: Capabilities) -> int | None:
+def agreed_bits(bits: int | None, capabilities: Capabilities) -> int | None:
+    """Return the bits of a coupling: those asked for, by default and at most the machine's."""
     available = capabilities.coupling_bits
     if bits is None:
         return available

@@ -39,75 +39,14 @@ from cim_hal.model.energies import (
     largest,
     magnitude_sum,
 )
+from cim_hal.model.html import html_table
+from cim_hal.model.pairs import Pairs
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Change", "Couplings", "IsingModel", "Pairs", "check_model"]
-
-
-@dataclass(frozen=True, eq=False)
-class Pairs:
-    """New couplings J[i, j] = J[j, i] of some pairs i < j, sorted by i and j, each once.
-
-    Attributes
-    ----------
-    rows, columns : int64 arrays, shape (pairs,)
-    values : float64 array, shape (pairs,)
-    """
-
-    rows: NDArray[np.int64]
-    columns: NDArray[np.int64]
-    values: NDArray[np.float64]
-
-    @classmethod
-    def of(cls, rows: ArrayLike, columns: ArrayLike, values: ArrayLike, n_spins: int) -> Self:
-        """Make pairs from lists in any order.
-
-        Raises
-        ------
-        ModelError
-            The lengths differ, a pair is out of range, repeated or on the diagonal, or a value is
-            not finite.
-        """
-        i, j, J = _flat("rows", rows), _flat("columns", columns), _flat("values", values)
-        if not len(i) == len(j) == len(J) or i.dtype.kind not in "iu" or j.dtype.kind not in "iu":
-            raise ModelError(
-                f"rows {i.shape} {i.dtype}, columns {j.shape} {j.dtype} and values {J.shape}",
-                hint="rows and columns are integers, and all three have one length",
-            )
-        first, second = np.minimum(i, j).astype(np.int64), np.maximum(i, j).astype(np.int64)
-        order = np.lexsort((second, first))
-        pairs = cls(first[order], second[order], J[order].astype(np.float64))
-        pairs._check(n_spins)
-        return pairs
-
-    def _check(self, n_spins: int) -> None:
-        rows, columns, values = self.rows, self.columns, self.values
-        same = np.r_[False, (np.diff(rows) == 0) & (np.diff(columns) == 0)]
-        for wrong, what in (
-            ((rows < 0) | (columns >= n_spins), f"is out of range of {n_spins} spins"),
-            (rows == columns, "is on the diagonal"),
-            (same, "is given twice"),
-            (~np.isfinite(values), "is not finite"),
-        ):
-            if wrong.any():
-                at = int(np.flatnonzero(wrong)[0])
-                raise ModelError(f"J[{rows[at]},{columns[at]}] = {values[at]} {what}")
-
-    def put(self, J: Couplings) -> Couplings:
-        """Return a copy of `J`, dense or CSR, with these couplings in both triangles."""
-        if isinstance(J, np.ndarray):
-            copied = J.astype(type_for(J, self.values))
-            copied[self.rows, self.columns] = copied[self.columns, self.rows] = self.values
-            return copied
-        where = np.r_[self.rows, self.columns], np.r_[self.columns, self.rows]
-        new = scipy.sparse.csr_array((np.r_[self.values, self.values], where), shape=J.shape)
-        is_new = scipy.sparse.csr_array((np.ones(len(where[0])), where), shape=J.shape)
-        matrix = scipy.sparse.csr_array(J - J.multiply(is_new) + new)
-        matrix.eliminate_zeros()
-        return matrix
+__all__ = ["Change", "Couplings", "IsingModel", "check_model"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,6 +119,19 @@ class IsingModel:
         check_range(_values(self.J), self.h, self.offset)
         for array in (_values(self.J), self.h):
             array.flags.writeable = False
+
+    def __repr__(self) -> str:
+        n_couplings = np.count_nonzero(_values(self.J)) // 2
+        field = ", with a field" if self.h.any() else ""
+        offset = f", offset {self.offset:.12g}" if self.offset else ""
+        return f"IsingModel({self.n_spins} spins, {n_couplings} couplings{field}{offset})"
+
+    def _repr_html_(self) -> str:
+        values = np.abs(_values(self.J)[_values(self.J) != 0])
+        spread = f"{values.min():.6g} to {values.max():.6g}" if len(values) else "none"
+        storage = "sparse" if self.is_sparse else f"dense, {self.J.dtype}"
+        rows = [("magnitudes of J", spread), ("storage of J", storage)]
+        return html_table(repr(self), ("", ""), rows)
 
     def __reduce__(self) -> tuple[object, ...]:
         return type(self), (self.J, self.h, self.offset)
@@ -439,12 +391,3 @@ def _check_couplings(J: Couplings, name: str) -> None:
             f"{name} has the diagonal entry {name}[{at},{at}] = {J.diagonal()[at]}",
             hint="it is a constant of the energy: set it to 0, and use offset",
         )
-
-
-def _flat(name: str, values: ArrayLike) -> NDArray[Any]:
-    floats = real_array(name, values, ModelError)
-    if floats.shape == (0,):
-        return floats.astype(np.int64)
-    if floats.ndim != 1:
-        raise ModelError(f"{name} has shape {floats.shape}", hint="a list")
-    return np.asarray(values)

@@ -133,7 +133,7 @@ class RunRecord(Record):
     settings : dict of str to float
         The settings that the job or a machine file changed; all others were the driver's own.
     notes : dict of str to float, int, bool or str
-        What the machine noted about this run.
+        What the machine noted about this run, and the client where it lowered the model.
     calibration : str
         Fingerprint of the calibration in force when the job ran; empty if there was none.
     diversity : Diversity or None

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
 from cim_hal.errors import ModelError
 from cim_hal.model.conversion import real_number, require, whole_number
 from cim_hal.model.diversity import copies_warning, diversity_of
+from cim_hal.model.html import html_table
 from cim_hal.model.ising import check_model
 from cim_hal.model.record import RunRecord
 
@@ -20,7 +23,17 @@ if TYPE_CHECKING:
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.record import Diversity
 
-__all__ = ["SampleSet", "Trace"]
+__all__ = ["Sample", "SampleSet", "Trace"]
+
+
+SHOWN, SHOWN_ROWS = 64, 10  # spins of a sample, and samples, that a notebook shows
+
+
+class Sample(NamedTuple):
+    """One run: its spins, int8 of shape (n,), and its energy."""
+
+    spins: NDArray[np.int8]
+    energy: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +85,8 @@ class Trace:
 @dataclass(frozen=True, eq=False)
 class SampleSet:
     """Samples of a model, lowest energy first.
+
+    Its length is the number of runs; indexed and iterated it gives a `Sample` of each.
 
     Attributes
     ----------
@@ -165,8 +180,47 @@ class SampleSet:
         spins, energies = self.spins[:n_runs], self.energies[:n_runs]
         return replace(self, spins=spins, energies=energies, amplitudes=amplitudes)
 
+    def counted(self) -> tuple[SampleSet, NDArray[np.int64]]:
+        """Return the different samples, lowest energy first, and how many runs gave each.
+
+        Those that differ by the sign of all spins are two. Amplitudes are left out.
+        """
+        rows = np.packbits(self.spins > 0, axis=1)
+        _, first, counts = np.unique(rows, axis=0, return_index=True, return_counts=True)
+        order = np.argsort(first)
+        chosen = first[order]
+        different = replace(
+            self, spins=self.spins[chosen], energies=self.energies[chosen], amplitudes=None
+        )
+        return different, counts[order].astype(np.int64)
+
     def __len__(self) -> int:
         return len(self.energies)
+
+    def __getitem__(self, run: int) -> Sample:
+        return Sample(self.spins[run], float(self.energies[run]))
+
+    def __iter__(self) -> Iterator[Sample]:
+        return map(Sample, self.spins, self.energies.tolist())
+
+    def __repr__(self) -> str:
+        n_runs, n_spins = self.spins.shape
+        best = f"{self.n_best} at {self.best_energy:.12g}"
+        return f"SampleSet({n_runs} runs of {n_spins} spins, {best}, {self.record.device!r})"
+
+    def _repr_html_(self) -> str:
+        different, counts = self.counted()
+        shown = zip(different, counts.tolist(), strict=True)
+        rows = [
+            (f"{energy:.12g}", count, "".join("+" if spin > 0 else "-" for spin in spins[:SHOWN]))
+            for (spins, energy), count in islice(shown, SHOWN_ROWS)
+        ]
+        return html_table(repr(self), ("energy", "runs", "spins"), rows)
+
+    @property
+    def first(self) -> Sample:
+        """The sample of lowest energy."""
+        return self[0]
 
     @property
     def best(self) -> NDArray[np.int8]:

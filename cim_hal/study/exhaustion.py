@@ -8,22 +8,21 @@ model may be the optimum.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from cim_hal.machine.lowering import lower
+from cim_hal.machine.policies import lower_by
+from cim_hal.model.enumeration import all_energies, dense
 from cim_hal.model.ising import IsingModel
 
 if TYPE_CHECKING:
-    import scipy.sparse as sp
     from numpy.typing import NDArray
 
     from cim_hal.machine.capabilities import Capabilities
 
-__all__ = ["MAX_SPINS", "Survival", "all_energies", "dense", "survival"]
-
-MAX_SPINS = 20
+__all__ = ["Survival", "of_levels", "survival"]
 
 
 @dataclass(frozen=True)
@@ -50,44 +49,34 @@ class Survival:
     rank: int
 
 
-def dense(matrix: NDArray[Any] | sp.csr_array) -> NDArray[np.float64]:
-    """Return couplings as a dense array."""
-    found = matrix if isinstance(matrix, np.ndarray) else matrix.toarray()
-    return np.asarray(found, np.float64)
-
-
-def all_energies(model: IsingModel) -> NDArray[np.float64]:
-    """Return the energies of all configurations, array (2^n,): bit i of the index is spin i up.
-
-    `ValueError` for more than `MAX_SPINS` spins.
-    """
-    if model.n_spins > MAX_SPINS:
-        raise ValueError(f"{model.n_spins} spins: at most {MAX_SPINS} can be enumerated")
-    J = dense(model.J)
-    n_low = model.n_spins // 2
-    low, high = _spins(n_low), _spins(model.n_spins - n_low)
-    alone = [
-        -0.5 * np.einsum("ki,ij,kj->k", half, J[part, part], half) - half @ model.h[part]
-        for half, part in ((low, slice(n_low)), (high, slice(n_low, None)))
-    ]
-    between = high @ J[n_low:, :n_low] @ low.T
-    return (alone[1][:, None] + alone[0][None, :] - between).ravel() + model.offset
-
-
 def survival(
     model: IsingModel,
     capabilities: Capabilities,
     *,
     bits: int | None = None,
     energies: NDArray[np.float64] | None = None,
+    lowering: str = "max",
+    seed: int = 0,
 ) -> Survival:
     """Return what is left of the optimum of a model in the levels of a machine.
 
-    `energies` are `all_energies` of the model, where they are known already.
+    `energies` are `all_energies` of the model, where they are known already; `lowering` is a policy
+    of `lower_by`, with its seed.
     """
     if energies is None:
         energies = all_energies(model)
-    rounded = _rounded_energies(model, capabilities, bits)
+    if lowering == "max":
+        rounded = _rounded_energies(model, capabilities, bits)
+    else:
+        lowered = lower_by(lowering, model, capabilities, bits=bits, seed=seed)
+        rounded = all_energies(lowered.rounded)
+    return of_levels(model, energies, rounded)
+
+
+def of_levels(
+    model: IsingModel, energies: NDArray[np.float64], rounded: NDArray[np.float64]
+) -> Survival:
+    """Return what is left of the optimum of a model; `rounded` are the energies in levels."""
     lowest = energies.min()
     is_optimal = energies <= lowest + model.energy_tolerance
     is_ground = rounded <= rounded.min() + 1e-9 * max(1.0, np.abs(rounded).max())
@@ -107,8 +96,3 @@ def _rounded_energies(
     if lowering.report.field_spin:
         J, h = J[:-1, :-1], J[:-1, -1]
     return all_energies(IsingModel.from_couplings(J, np.asarray(h, float)))
-
-
-def _spins(n: int) -> NDArray[np.float64]:
-    bits = np.arange(2**n)[:, None] >> np.arange(n)[None, :] & 1
-    return 2.0 * bits - 1

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cim_hal.model.enumeration import MAX_SPINS, all_energies, dense
 from cim_hal.model.ising import IsingModel
-from cim_hal.study.exhaustion import MAX_SPINS, all_energies, dense
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cim_hal.errors import StudyError
 from cim_hal.model.schedule import PumpSchedule
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from cim_hal.machine.capabilities import Capabilities
 
 __all__ = ["JOB_FACTORS", "WHOLE_JOB_FACTORS", "check_job_factor", "schedule_of"]
 
 WHOLE_JOB_FACTORS = ("coupling_bits", "round_trips")
-JOB_FACTORS = (*WHOLE_JOB_FACTORS, "pump_end")
+JOB_FACTORS = (*WHOLE_JOB_FACTORS, "pump_end", "lowering")
 
 
-def check_job_factor(name: str, levels: Sequence[float], capabilities: Capabilities) -> None:
-    """Refuse levels that no job of a machine can have."""
+def check_job_factor(name: str, levels: Sequence[Any], capabilities: Capabilities) -> None:
+    """Refuse levels that no job of a machine can have; policies of `lowering` depend on models."""
+    if name == "lowering":
+        return
     if name == "pump_end":
         for level in levels:
             capabilities.check_schedule(_ramp(float(level), capabilities))
@@ -36,11 +38,13 @@ def check_job_factor(name: str, levels: Sequence[float], capabilities: Capabilit
             )
 
 
-def schedule_of(levels: dict[str, float], capabilities: Capabilities) -> PumpSchedule | None:
+def schedule_of(
+    levels: Mapping[str, float | str], capabilities: Capabilities
+) -> PumpSchedule | None:
     """Return the schedule of a job, None for the default of the machine."""
     trips = int(levels.get("round_trips", capabilities.default_round_trips))
     if "pump_end" in levels:
-        return PumpSchedule(_ramp(levels["pump_end"], capabilities).pump, trips)
+        return PumpSchedule(_ramp(float(levels["pump_end"]), capabilities).pump, trips)
     return PumpSchedule(capabilities.default_pump, trips) if "round_trips" in levels else None
 
 

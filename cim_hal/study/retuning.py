@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cim_hal.study.plan import level_text
 from cim_hal.study.rows import by_point
 from cim_hal.study.shares import repeats
 from cim_hal.study.verdicts import references_of, verdicts
@@ -94,8 +95,9 @@ def _warnings(fixed: Sequence[dict[str, Any]], tuned: Sequence[dict[str, Any]]) 
     """Return a sentence for each level whose loss is gone where other settings suit it."""
     left = {(found["factor"], found["level"]): found for found in tuned}
     return [
-        f"{found['factor']} = {found['level']:g}: the loss of {100 * found['lost']:.1f} points is "
-        f"not the factor's: re-tuned it is {100 * left[key]['lost']:.1f} "
+        f"{found['factor']} = {level_text(found['level'])}: the loss of "
+        f"{100 * found['lost']:.1f} points is not the factor's: re-tuned it is "
+        f"{100 * left[key]['lost']:.1f} "
         f"[{100 * left[key]['low']:.1f}, {100 * left[key]['high']:.1f}]"
         for found in fixed
         if found["degrades"]

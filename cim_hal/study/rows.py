@@ -57,7 +57,7 @@ class Row:
         Of all spins as int8, run by run.
     """
 
-    factors: dict[str, float]
+    factors: dict[str, float | str]
     model: str
     model_digest: str
     n_spins: int

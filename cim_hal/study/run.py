@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cim_hal.study.folder import draw_apart, draw_models, keep_machines, prepare_folder
 from cim_hal.study.retuning import retune, retuned_summary
 from cim_hal.study.rows import Row, RowFile, export_csv, export_parquet
 from cim_hal.study.summary import cliff_of, next_level, summary, takes_whole
-from cim_hal.study.sweep import Sweep, draw_apart, draw_models, prepare_folder
+from cim_hal.study.sweep import Sweep
 
 if TYPE_CHECKING:
     from cim_hal.study.plan import Point, Study
@@ -63,6 +64,7 @@ def run_study(
     study = prepare_folder(file, folder, resume=resume)
     instances, apart = list(draw_models(study, folder)), list(draw_apart(study))
     with Sweep(study, instances, apart=apart, targets=targets, jobs=jobs) as machines:
+        keep_machines(folder, machines.capabilities, machines.targets)
         rows = RowFile(folder)
         try:
             points = list(study.points())
@@ -85,12 +87,12 @@ def run_study(
 def _bisect(machines: Sweep, rows: RowFile, points: list[Point], report: Report) -> None:
     """Measure points between levels, and add them, until each cliff is known to its resolution."""
     for cliff in machines.study.cliff:
-        levels = machines.study.factors[cliff.factor]
+        levels = machines.study.numbers(cliff.factor)
         is_whole = takes_whole(cliff.factor, machines.capabilities)
         for others in dict.fromkeys(_without(point, cliff.factor) for point in points):
             while True:
                 known = {
-                    dict(point)[cliff.factor]: machines.share(point, rows.rows).of_family
+                    float(dict(point)[cliff.factor]): machines.share(point, rows.rows).of_family
                     for point in points
                     if _without(point, cliff.factor) == others
                 }

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cim_hal.study.plan import level_text
 from cim_hal.study.shares import Interval, error_of, has_few, repeats, share_of
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cim_hal.machine.capabilities import Capabilities
+    from cim_hal.study.plan import Level
     from cim_hal.study.rows import Row
 
 __all__ = ["Length", "Optimum", "optimum_of", "run_seconds", "said_of", "solution_time"]
@@ -161,7 +163,7 @@ def _runs_error(length: Length) -> float:
     return math.sqrt(float((p * (1 - p) / length.runs).sum())) / p.size
 
 
-def said_of(found: Optimum | None, at: dict[str, float]) -> dict[str, Any]:
+def said_of(found: Optimum | None, at: dict[str, Level]) -> dict[str, Any]:
     """Return what ``summary.json`` says at a combination of the other factors.
 
     None stands for a study in which `round_trips` is no factor.
@@ -182,8 +184,8 @@ def said_of(found: Optimum | None, at: dict[str, float]) -> dict[str, Any]:
     }
 
 
-def _sentence(found: Optimum, at: dict[str, float]) -> str:
-    where = ", ".join(f"{name} = {level:g}" for name, level in at.items())
+def _sentence(found: Optimum, at: dict[str, Level]) -> str:
+    where = ", ".join(f"{name} = {level_text(level)}" for name, level in at.items())
     where, time = f"{where}: " if where else "", found.time
     best = f"round_trips = {found.round_trips:g}, the best of {found.n_lengths} lengths"
     if not found.doubt:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cim_hal.study.exhaustion import MAX_SPINS, Survival, all_energies, survival
+from cim_hal.model.enumeration import MAX_SPINS, all_energies
+from cim_hal.study.exhaustion import Survival, survival
 from cim_hal.study.job_factors import WHOLE_JOB_FACTORS
 from cim_hal.study.quantiles import quantiles_of
 from cim_hal.study.rows import by_point
+from cim_hal.study.safe import safe_places, said_of_region
 from cim_hal.study.shares import Interval, of_models, repeats
 from cim_hal.study.solution_times import Length, optimum_of, run_seconds, said_of, solution_time
 from cim_hal.study.verdicts import references_of, verdicts
@@ -21,8 +23,7 @@ from cim_hal.study.verdicts import references_of, verdicts
 if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.model.ising import IsingModel
-    from cim_hal.study.families import Instance
-    from cim_hal.study.plan import Cliff, Point
+    from cim_hal.study.plan import Cliff, Level, Point, Study
     from cim_hal.study.quantiles import Quantile
     from cim_hal.study.rows import Row
     from cim_hal.study.sweep import Sweep
@@ -40,24 +41,37 @@ LENGTH = "round_trips"
 class Rounding:
     """Survival of the optima of small models in the levels of a machine, each computed once."""
 
-    def __init__(self, instances: Sequence[Instance], capabilities: Capabilities) -> None:
+    def __init__(self, sweep: Sweep) -> None:
         self._small = [
-            (i.name, i.model)
-            for i in instances
+            (i.name, i.model, sweep.seed_of(i))
+            for i in sweep.instances
             if i.model is not None and i.model.n_spins <= MAX_SPINS
         ]
-        self._capabilities = capabilities
+        self._capabilities = sweep.capabilities
         self._energies: dict[str, Any] = {}
-        self._known: dict[int | None, list[Survival]] = {}
+        self._known: dict[tuple[int | None, str], list[Survival]] = {}
 
-    def at(self, bits: int | None) -> list[Survival]:
-        """Return the survival of each small model at a number of bits, None for the machine's."""
-        if bits not in self._known:
-            self._known[bits] = [
-                survival(model, self._capabilities, bits=bits, energies=self._all(name, model))
-                for name, model in self._small
+    def at(self, point: Point) -> list[Survival]:
+        """Return the survival of each small model, by the bits and the policy of a point.
+
+        Stochastic rounding is that of the first job of the model.
+        """
+        levels = dict(point)
+        bits = int(levels["coupling_bits"]) if "coupling_bits" in levels else None
+        how = bits, str(levels.get("lowering", "max"))
+        if how not in self._known:
+            self._known[how] = [
+                survival(
+                    model,
+                    self._capabilities,
+                    bits=bits,
+                    energies=self._all(name, model),
+                    lowering=how[1],
+                    seed=seed,
+                )
+                for name, model, seed in self._small
             ]
-        return self._known[bits]
+        return self._known[how]
 
     def _all(self, name: str, model: IsingModel) -> Any:
         if name not in self._energies:
@@ -69,7 +83,7 @@ def point_summary(
     sweep: Sweep, point: Point, rows: dict[str, Row], here: Sequence[Row], rounding: Rounding
 ) -> dict[str, Any]:
     """Return the figures of a point and its rows, in the words of ``summary.json``."""
-    share, bits = sweep.share(point, rows), dict(point).get("coupling_bits")
+    share = sweep.share(point, rows)
     found = {
         "factors": dict(point),
         "success_probability": share.of_family.value,
@@ -83,8 +97,14 @@ def point_summary(
         "n_runs": sum(row.runs for row in here),
         "device_s": sum(row.device_s for row in here),
     }
-    left = rounding.at(None if bits is None else int(bits))
+    left = rounding.at(point)
     return found | _rounded(left) if left else found
+
+
+def _length(point: Point) -> float | None:
+    """Return the round trips of a run, None for those of the machine."""
+    level = dict(point).get(LENGTH)
+    return None if level is None else float(level)
 
 
 def _until_success(
@@ -93,21 +113,26 @@ def _until_success(
     """Return runs and seconds until a success, and how far runs fail: of samples only."""
     if sweep.study.train is not None:
         return {"r99": None, "r99_low": None, "r99_high": None, "energy_gap": None}
-    r99, run_s = repeats(share), run_seconds(dict(point).get(LENGTH), here, sweep.capabilities)
+    r99, run_s = repeats(share), run_seconds(_length(point), here, sweep.capabilities)
     time = solution_time(share, run_s)
     return {
         "r99": r99.value,
         "r99_low": r99.low,
         "r99_high": r99.high,
-        "r99_quantiles": [
-            _said_of_quantile(found) for found in quantiles_of(*sweep.counts(point, rows))
-        ],
+        "r99_quantiles": _quantiles(sweep, point, rows),
         "run_s": run_s,
         "tts": time.value,
         "tts_low": time.low,
         "tts_high": time.high,
         "energy_gap": float(np.mean([row.gap for row in here])),
     }
+
+
+def _quantiles(sweep: Sweep, point: Point, rows: dict[str, Row]) -> list[dict[str, Any]]:
+    """Return quantiles over models on one machine; none where machines are drawn too."""
+    if sweep.study.machine.seeds:
+        return []
+    return [_said_of_quantile(found) for found in quantiles_of(*sweep.counts(point, rows))]
 
 
 def _said_of_quantile(found: Quantile) -> dict[str, Any]:
@@ -205,7 +230,7 @@ def _holds(interval: Interval, threshold: float) -> bool:
     return interval.low <= threshold <= interval.high
 
 
-def _others(factors: dict[str, float], name: str) -> dict[str, float]:
+def _others(factors: dict[str, Level], name: str) -> dict[str, Level]:
     return {key: level for key, level in factors.items() if key != name}
 
 
@@ -214,15 +239,18 @@ def _others(factors: dict[str, float], name: str) -> dict[str, float]:
 
 def summary(sweep: Sweep, rows: dict[str, Row], points: Sequence[Point]) -> dict[str, Any]:
     """Return ``summary.json``."""
-    rounding = Rounding(sweep.instances, sweep.capabilities)
-    of_point = by_point(rows.values())
+    rounding = Rounding(sweep)
+    of_each = by_point(rows.values())
+    of_point = {
+        point: [row for one in sweep.on_machines(point) for row in of_each[one]] for point in points
+    }
     found = [point_summary(sweep, point, rows, of_point[point], rounding) for point in points]
     study, width = sweep.study, sweep.study.repeat.width
     wide = [p for p in found if width is not None and p["high"] - p["low"] > width]
     return {
         "format": 1,
         "study": study.study.name,
-        "figure": "success probability" if study.train is None else "test accuracy",
+        "figure": _figure(study),
         "device": sweep.capabilities.name,
         "machine": sweep.capabilities.model_dump(mode="json"),
         "points": found,
@@ -232,9 +260,12 @@ def summary(sweep: Sweep, rows: dict[str, Row], points: Sequence[Point]) -> dict
             for others in _combinations(found, cliff.factor)
         ],
         "verdicts": verdicts(
-            [row for row in rows.values() if row.factors.keys() == study.factors.keys()],
+            [row for here in of_point.values() for row in here],
             references_of(study.factors, sweep.capabilities),
+            machine=study.machine.seed_setting if study.machine.seeds else "",
         ),
+        "safe": _safe(sweep, rows),
+        "machine_seeds": list(study.machine.seeds),
         "run_s_from": "driver" if sweep.capabilities.round_trip_s is None else "round trips",
         "time_to_solution": _times(sweep, rows, points, of_point),
         "targets": dict(sorted((i.name, i.target.source) for i in sweep.instances)),
@@ -242,6 +273,25 @@ def summary(sweep: Sweep, rows: dict[str, Row], points: Sequence[Point]) -> dict
         "is_complete": not wide,
         "too_wide": [p["factors"] for p in wide],
     }
+
+
+def _figure(study: Study) -> str:
+    return "success probability" if study.train is None else "test accuracy"
+
+
+def _safe(sweep: Sweep, rows: dict[str, Row]) -> dict[str, Any] | None:
+    """Return the safe region among the points of the file: those a cliff added were chosen."""
+    study = sweep.study
+    if study.safe is None:
+        return None
+
+    def low_of(point: Point) -> Callable[[float], float]:
+        return lambda level: sweep.share(point, rows, level=level).of_family.low
+
+    wanted = study.safe.at_least, study.safe.confidence
+    points = list(study.points())
+    safe = safe_places([low_of(point) for point in points], *wanted)
+    return said_of_region([dict(point) for point in points], safe, *wanted, _figure(study))
 
 
 def _times(
@@ -254,7 +304,7 @@ def _times(
         return [said_of(None, {})]
     lengths: dict[Point, list[Length]] = defaultdict(list)
     for point in points:
-        level = dict(point)[LENGTH]
+        level = _length(point) or 0.0
         run_s = run_seconds(level, of_point[point], sweep.capabilities)
         at = tuple(_others(dict(point), LENGTH).items())
         lengths[at].append(Length(level, run_s, *sweep.counts(point, rows)))

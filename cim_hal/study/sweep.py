@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import queue
-import shutil
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,36 +17,21 @@ import numpy as np
 from cim_hal.client.session import open_device
 from cim_hal.errors import StudyError
 from cim_hal.machine.config import MachineConfig
-from cim_hal.machine.lowering import lower
-from cim_hal.model.files import read_model
-from cim_hal.study.families import Instance, Target, draw, target_of
-from cim_hal.study.job_factors import JOB_FACTORS, check_job_factor, schedule_of
-from cim_hal.study.plan import Family, Point, Study, read_study
-from cim_hal.study.rows import ROWS, Row, RowFile, key_of
+from cim_hal.study.job_factors import JOB_FACTORS, schedule_of
+from cim_hal.study.requirements import check_alike, check_study
+from cim_hal.study.rows import Row, RowFile, key_of
 from cim_hal.study.shares import Share, share_of
 from cim_hal.study.tasks import TrainTask, train_task
-from cim_hal.toml_files import did_you_mean
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cim_hal.client.session import Session
     from cim_hal.machine.capabilities import Capabilities
+    from cim_hal.study.families import Instance
+    from cim_hal.study.plan import Point, Study
 
-__all__ = ["STUDY", "TEST", "Sweep", "draw_apart", "draw_models", "prepare_folder", "repeat_row"]
-
-STUDY = "study.toml"
-TEST = "test samples"  # the source of targets of trainings
-APART = 1_000_000  # from here on models of a family are for tuning only
-
-ALIKE = (
-    "has_field",
-    "coupling_bits",
-    "field_bits",
-    "default_pump",
-    "default_round_trips",
-    "settings",
-)
+__all__ = ["Sweep", "repeat_row"]
 
 Report = Callable[[Row, int, int], None]  # a row, jobs done, jobs known so far
 
@@ -91,13 +74,14 @@ class Sweep:
         instances: Sequence[Instance],
         *,
         apart: Sequence[Instance] = (),
-        targets: Sequence[str] = (),
+        targets: Sequence[MachineConfig | str] = (),
         jobs: int = 1,
     ) -> None:
         self.study, self.instances, self.apart = study, instances, apart
         self._numbers = {i.name: number for number, i in enumerate([*instances, *apart])}
         self._stack, self._sessions = ExitStack(), queue.SimpleQueue[Any]()
         machine, machines = study.machine, list[Any]()
+        self.targets = dict[str, str | None]()  # by the name of the machine; None of the study's
         try:
             for target in targets or [machine.device]:
                 config = MachineConfig.of(target, None if targets else machine.options)
@@ -105,11 +89,12 @@ class Sweep:
                     session = self._stack.enter_context(open_device(config))
                     self._sessions.put((session, config))
                     machines.append(session)
+                    self.targets[session.capabilities.name] = config.target if targets else None
             self.n_workers = max(len(targets), 1) * jobs
             self.capabilities: Capabilities = machines[0].capabilities
-            _check_alike([session.capabilities for session in machines])
+            check_alike([session.capabilities for session in machines])
             self._task = train_task() if study.train is not None else None
-            _check(study, instances, self.capabilities, self._task)
+            check_study(study, instances, self.capabilities, self._task)
         except BaseException:
             self._stack.close()
             raise
@@ -128,7 +113,8 @@ class Sweep:
         """
         waiting, batch = list(points), 0
         while waiting:
-            jobs = [_Job(p, instance, batch) for p in waiting for instance in self.instances]
+            here = [one for point in waiting for one in self.on_machines(point)]
+            jobs = [_Job(p, instance, batch) for p in here for instance in self.instances]
             self._make(jobs, rows, report)
             batch += 1
             waiting = [p for p in waiting if self._needs_more(p, rows.rows, batch)]
@@ -152,13 +138,27 @@ class Sweep:
     def counts(
         self, point: Point, rows: dict[str, Row], n_batches: int | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the successes of each model at a point, and its runs."""
-        found = np.array([self._counts(point, i, rows, n_batches) for i in self.instances])
-        has_runs = found[:, 1] > 0
-        return found[has_runs, 0], found[has_runs, 1]
+        """Return the successes of each model at a point, and its runs.
+
+        Where the study has several machines they are arrays (models, machines).
+        """
+        places = self.on_machines(point)
+        found = np.array(
+            [
+                [self._counts(one, instance, rows, n_batches) for one in places]
+                for instance in self.instances
+            ]
+        )
+        found = found[:, 0] if len(places) == 1 else found
+        return found[..., 0], found[..., 1]
+
+    def on_machines(self, point: Point) -> list[Point]:
+        """Return a point on each machine of the study, which its seed makes."""
+        machine = self.study.machine
+        return [(*point, (machine.seed_setting, seed)) for seed in machine.seeds] or [point]
 
     def _make_job(self, session: Session, point: Point, instance: Instance, batch: int) -> Row:
-        seed = self._seed(instance, batch)
+        seed = self.seed_of(instance, batch)
         levels = dict(point)
         settings = {n: float(v) for n, v in levels.items() if n not in JOB_FACTORS}
         model = instance.model
@@ -170,6 +170,7 @@ class Sweep:
             n_runs=self.study.repeat.runs,
             seed=seed,
             coupling_bits=None if "coupling_bits" not in levels else int(levels["coupling_bits"]),
+            lowering=str(levels.get("lowering", "max")),
             settings={**self.study.machine.settings, **settings} or None,
         )
         energies = samples.energies
@@ -196,7 +197,8 @@ class Sweep:
         )
 
     def _make_training(self, task: TrainTask, config: MachineConfig, job: _Job) -> Row:
-        instance, seed, levels = job.instance, self._seed(job.instance, job.batch), dict(job.point)
+        instance, levels = job.instance, dict(job.point)
+        seed = self.seed_of(instance, job.batch)
         recipe = {name: level for name, level in levels.items() if name in task.factors}
         settings = {n: float(v) for n, v in levels.items() if n not in task.factors}
         known = {**config.settings, **self.study.machine.settings, **settings}
@@ -262,7 +264,7 @@ class Sweep:
             batch += 1
         return found
 
-    def _seed(self, instance: Instance, batch: int) -> int:
+    def seed_of(self, instance: Instance, batch: int = 0) -> int:
         """Return the seed of a job: the same at every point, so that levels share their noise."""
         number = self._numbers[instance.name]
         words = np.random.SeedSequence([self.study.study.seed, number, batch])
@@ -276,85 +278,6 @@ def _software() -> str:
 # ---- before work begins ---------------------------------------------------------------------
 
 
-def draw_models(study: Study, folder: Path, *, are_copies: bool = True) -> Iterator[Instance]:
-    """Yield the models of a study with their targets.
-
-    Files are the copies in the `folder` of the results, or relative to the folder of the study.
-    """
-    for k in range(study.train.seeds if study.train else 0):
-        yield Instance(f"seed-{k}", None, Target(0.0, TEST))
-    models = study.models
-    if models is None:
-        return
-    for number, name in enumerate(models.files):
-        path = _copy_of(folder, number, name) if are_copies else folder / name
-        model = read_model(path).model
-        given = models.targets.get(name)
-        known = None if given is None else Target(given, "given")
-        yield Instance(name, model, known or target_of(model, None, (study.study.seed,)))
-    for number, family in enumerate(models.family):
-        for k in range(family.count):
-            yield _drawn(family, number, k, f"{family.kind}-{family.n}-{number}.{k}")
-
-
-def draw_apart(study: Study) -> Iterator[Instance]:
-    """Yield models of the same families that are for tuning only."""
-    if study.nuisance is None or study.models is None:
-        return
-    for number, family in enumerate(study.models.family):
-        for k in range(study.nuisance.models):
-            yield _drawn(family, number, APART + k, f"apart-{family.kind}-{family.n}-{number}.{k}")
-
-
-def _drawn(family: Family, number: int, k: int, name: str) -> Instance:
-    try:
-        return draw(family.kind, family.n, (family.seed, number, k), name)
-    except ValueError as error:
-        raise StudyError(f"models.family number {number + 1}: {error}") from None
-
-
-def prepare_folder(file: Path, folder: Path, *, resume: bool) -> Study:
-    """Return the study of a file, and put a copy of the file into the folder of its results.
-
-    `StudyError` if there are results already and they are not to be resumed, or of another study.
-    """
-    study, copy = read_study(file), folder / STUDY
-    if _has_rows(folder) and copy.exists():
-        if copy.read_bytes() != file.read_bytes():
-            hint = "choose another folder, or bring back the file"
-            raise StudyError(f"{folder} holds another study than {file}", hint=hint)
-        if not resume:
-            hint = "go on with --resume, or choose another folder"
-            raise StudyError(f"{folder} holds results of this study", hint=hint)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not _has_rows(folder):
-            for number, name in enumerate(study.models.files if study.models else ()):
-                _keep_model(file.parent / name, _copy_of(folder, number, name))
-            shutil.copyfile(file, copy)
-    except OSError as error:
-        raise StudyError(f"{folder} cannot be written: {error.strerror}") from None
-    return study
-
-
-def _has_rows(folder: Path) -> bool:
-    """Return whether there are results: a study that was refused has left only its file."""
-    path = folder / ROWS
-    return path.exists() and path.stat().st_size > 0
-
-
-def _copy_of(folder: Path, number: int, name: str) -> Path:
-    return folder / "models" / f"{number}-{Path(name).name}"
-
-
-def _keep_model(path: Path, copy: Path) -> None:
-    copy.parent.mkdir(exist_ok=True)
-    try:
-        shutil.copyfile(path, copy)
-    except OSError as error:
-        raise StudyError(f"models.files: {path} cannot be read: {error.strerror}") from None
-
-
 def repeat_row(sweep: Sweep, row: Row) -> Row:
     """Run the job of a row again."""
     models = [*sweep.instances, *sweep.apart]
@@ -362,55 +285,6 @@ def repeat_row(sweep: Sweep, row: Row) -> Row:
     if instance is None:
         raise StudyError(f"the study has no model {row.model}")
     return sweep.on_free_session(tuple(row.factors.items()), instance, row.batch)
-
-
-def _check(
-    study: Study,
-    instances: Sequence[Instance],
-    capabilities: Capabilities,
-    task: TrainTask | None,
-) -> None:
-    own: Collection[str] = JOB_FACTORS
-    if task is not None and study.train is not None:
-        own = task.factors
-        task.check(study.train.options, study.factors)
-    known = {setting.name: setting for setting in capabilities.settings}
-    tuned = study.nuisance.levels if study.nuisance else {}
-    for name, levels in {**study.factors, **tuned}.items():
-        if name in own and task is None:
-            check_job_factor(name, levels, capabilities)
-        elif name in own:
-            continue
-        elif name not in known:
-            names = [*own, *known]
-            raise StudyError(
-                f"factor {name}: {capabilities.name} has no such setting",
-                hint=did_you_mean(name, names),
-            )
-        else:
-            for level in levels:
-                known[name].check(float(level))
-    if study.repeat.runs > capabilities.max_runs:
-        raise StudyError(
-            f"repeat.runs = {study.repeat.runs}: a job of {capabilities.name} has at most "
-            f"{capabilities.max_runs} runs"
-        )
-    for instance in instances:
-        if instance.model is not None:
-            lower(instance.model, capabilities)
-
-
-def _check_alike(machines: Sequence[Capabilities]) -> None:
-    """Refuse machines of several kinds: which of them had a job would be by chance."""
-    first = machines[0]
-    for other in machines[1:]:
-        for name in ALIKE:
-            if getattr(other, name) != getattr(first, name):
-                raise StudyError(
-                    f"{first.name} and {other.name} differ in {name}: a study has machines of one "
-                    "kind",
-                    hint="run the study once on each, in folders of their own",
-                )
 
 
 def _spins_by_run(samples: Any) -> bytes:

@@ -25,6 +25,7 @@ PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
 RAMP = PumpSchedule.linear(0.0, 2.0, round_trips=3)
 BENCH = Adjustable().describe()
 LOWERING = cim_hal.lower(PAIR, BENCH)
+SPLIT = cim_hal.SplitModel.of(PAIR, 1)
 SCRIPT = FaultScript(faults=(Fault(kind="nan", every=2),))
 RECORD: dict[str, Any] = {
     "device": "a", "job": "b", "coupling": "c", "seed": 1, "round_trips": 3, "device_s": 1.0,
@@ -95,6 +96,9 @@ RIGHT: dict[str, dict[str, Any]] = {
     "Setting": {"name": "a", "default": 1.0, "low": 0.0, "high": 2.0},
     "Setting.check": {"value": 1.0},
     "StopToken.progress": {"done": 1, "total": 2},
+    "SplitModel.broken": {"spins": SAMPLES.spins},
+    "SplitModel.lift": {"values": SAMPLES.spins},
+    "SplitModel.of": {"model": PAIR, "top": 1},
     "TraceRequest": {"every": 1},
     "TraceRequest.frames": {"round_trips": 3},
     "TraceRequest.n_bytes": SHAPES,
@@ -102,6 +106,7 @@ RIGHT: dict[str, dict[str, Any]] = {
     "Tuner": {"model": PAIR},
     "emulated": {"factory": Adjustable},
     "lower": {"model": PAIR, "capabilities": BENCH},
+    "lower_by": {"policy": "max", "model": PAIR, "capabilities": BENCH},
     "make_driver": {"target": "emulator"},
     "max_level": {"bits": 2},
     "open_device": {"target": "emulator"},
@@ -113,14 +118,15 @@ RIGHT: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 # Made by the package or by drivers, and checked where they are used; and what only calls back.
 UNCHECKED = {
-    "AsyncJob", "Driver", "Job", "Job.fetch", "Lease", "Lowering", "LoweringReport", "Program",
-    "Readout", "RunRecord", "SampleSet", "SpawnedServer", "StopToken", "StopToken.deliver",
-    "StopToken.report", "Trace", "Transport", "Triangle",
+    "AsyncJob", "Driver", "Job", "Job.fetch", "Lease", "LoweredModel", "Lowering", "LoweringReport",
+    "Program", "Readout", "RunRecord", "Sample", "SampleSet", "SpawnedServer", "SplitModel",
+    "StopToken", "StopToken.deliver", "StopToken.report", "Trace", "Transport", "Triangle",
     "Triangle.of",
 }  # fmt: skip
 # How a sentence names a parameter, where not by its name.
 NAMED = {
-    "job_id": "job", "models": "model", "defaults": "settings", "path": "path|file|script",
+    "job_id": "job", "models": "model", "policy": "lowering", "defaults": "settings",
+    "path": "path|file|script",
     "target": "target|device|driver", "targets": "device|targets", "seeds": "seed",
     "value": "value|settings",
 }  # fmt: skip
@@ -144,7 +150,7 @@ def _instances(session: cim_hal.Session, pool: DevicePool) -> dict[type[Any], An
     job = session.submit(PAIR, RAMP)
     job.wait()
     made = (
-        PAIR, RAMP, BENCH, LOWERING, SCRIPT, SAMPLES, session, pool, job, BENCH.settings[0],
+        PAIR, RAMP, BENCH, LOWERING, SPLIT, SCRIPT, SAMPLES, session, pool, job, BENCH.settings[0],
         cim_hal.Calibration(valid_s=1.0), cim_hal.StopToken(), cim_hal.TraceRequest(1),
     )  # fmt: skip
     return {type(each): each for each in made}

@@ -32,6 +32,7 @@ BASE: dict[str, dict[str, str]] = {
     "calibrate": HERE,
     "chaos": {"target": SERVER},
     "check": {"path": "file", "target": SERVER},
+    "compare": {"model_path": "graph", "devices": "counted:make"},
     "conform": HERE,
     "convert": {"source": "graph", "target": "new"},
     "couplings": THERE | {"action": "list"},
@@ -79,6 +80,7 @@ NUMBERS = ("nan", "inf", "x")
 # Wrong values of parameters whose type does not say them; none where every text is right.
 TEXTS: dict[str, tuple[str, ...]] = {
     "action": ("nonsense",),
+    "lowering": ("nonsense", "max:1", "quantile:0", "splitting:nan"),
     "class_weight": (),  # the column knows
     "classes": ("x", "1,", "1.5", "nan", "-1,2"),
     "clip": ("x", "", "0", "-1", "nan", "1,,2"),

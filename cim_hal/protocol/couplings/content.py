@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.lowering import Lowering
-    from cim_hal.model.ising import Pairs
+    from cim_hal.model.pairs import Pairs
     from cim_hal.protocol.wire.messages.couplings import CouplingRef
 
 __all__ = [

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cim_machines import Adjustable, Exhaustive
 
-from cim_hal import IsingModel, ModelError, Trace, TraceRequest, open_device
+from cim_hal import IsingModel, ModelError, SampleSet, Trace, TraceRequest, open_device
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +113,33 @@ def test_a_success_is_defined_by_one_number(sets, energy):
 def test_a_number_of_samples_is_a_positive_integer(sets, n_runs):
     with pytest.raises(ModelError, match="n_runs"):
         sets[1][0].lowest(n_runs)
+
+
+def test_runs_are_indexed_iterated_and_counted(sets):
+    model, (first, _) = sets
+    assert first.first.energy == first[0].energy == first.best_energy
+    np.testing.assert_array_equal(first.first.spins, first.best)
+    assert [sample.energy for sample in first] == first.energies.tolist()
+    np.testing.assert_array_equal(np.array([sample.spins for sample in first]), first.spins)
+    doubled = first.concat(first)
+    different, counts = doubled.counted()
+    assert counts.sum() == 12
+    assert len(different) == len(np.unique(first.spins, axis=0)) == len(counts)
+    assert (np.diff(different.energies) >= 0).all()
+    np.testing.assert_array_equal(different.energies, model.energy(different.spins))
+    with pytest.raises(IndexError):
+        first[6]
+
+
+def test_what_is_shown_of_models_samples_and_machines_is_short_and_harmless(sets):
+    model, (first, _) = sets
+    with open_device(Adjustable()) as device:
+        shown = (model, first, device.capabilities)
+    assert repr(model) == "IsingModel(9 spins, 36 couplings)"
+    assert "6 runs of 9 spins" in repr(first)
+    for each in shown:
+        assert len(repr(each)) < 120
+        assert each._repr_html_().startswith("<table>")
+    record = first.record.model_copy(update={"device": "<script>"})
+    evil = SampleSet(first.spins, first.energies, None, record)
+    assert "<script>" not in evil._repr_html_()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cim_hal import Capabilities, IsingModel, lower
-from cim_hal.study.exhaustion import all_energies, survival
+from cim_hal.study.exhaustion import survival
 
 
 def machine(bits: int, *, has_field: bool = False) -> Capabilities:
@@ -26,18 +26,6 @@ def model(n: int, seed: int, *, field: bool) -> IsingModel:
 def configurations(n: int) -> np.ndarray:
     found = np.array(list(itertools.product((-1, 1), repeat=n)), dtype=np.int8)
     return found[:, ::-1]  # the first spin changes fastest
-
-
-@pytest.mark.parametrize("field", [False, True])
-@pytest.mark.parametrize("n", [2, 3, 7])
-def test_all_energies_are_those_of_the_model(n, field):
-    one = model(n, n, field=field)
-    np.testing.assert_allclose(all_energies(one), one.energy(configurations(n)), atol=1e-12)
-
-
-def test_too_many_spins_are_refused():
-    with pytest.raises(ValueError, match="21 spins: at most 20"):
-        all_energies(IsingModel.from_couplings(np.zeros((21, 21))))
 
 
 @pytest.mark.parametrize("has_field", [False, True])

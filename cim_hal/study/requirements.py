@@ -1,0 +1,109 @@
+"""What a study asks of its machines: refused before the first job where they cannot do it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cim_hal.errors import CimError, StudyError
+from cim_hal.machine.lowering import lower
+from cim_hal.machine.policies import lower_by
+from cim_hal.study.job_factors import JOB_FACTORS, check_job_factor
+from cim_hal.toml_files import did_you_mean
+
+if TYPE_CHECKING:
+    from cim_hal.machine.capabilities import Capabilities
+    from cim_hal.model.ising import IsingModel
+    from cim_hal.study.families import Instance
+    from cim_hal.study.plan import Study
+    from cim_hal.study.tasks import TrainTask
+
+__all__ = ["check_alike", "check_study", "facts_of", "refuse_other"]
+
+ALIKE = (
+    "has_field",
+    "coupling_bits",
+    "field_bits",
+    "default_pump",
+    "default_round_trips",
+    "round_trip_s",
+    "settings",
+)
+
+
+def check_study(
+    study: Study,
+    instances: Sequence[Instance],
+    capabilities: Capabilities,
+    task: TrainTask | None,
+) -> None:
+    """Refuse factors and levels that no job can set, and models that do not fit.
+
+    `StudyError` and `CapabilityError` say which.
+    """
+    own: Collection[str] = JOB_FACTORS
+    if task is not None and study.train is not None:
+        own = task.factors
+        task.check(study.train.options, study.factors)
+    known = {setting.name: setting for setting in capabilities.settings}
+    tuned = study.nuisance.levels if study.nuisance else {}
+    seeds = {study.machine.seed_setting: study.machine.seeds} if study.machine.seeds else {}
+    for name, levels in {**study.factors, **tuned, **seeds}.items():
+        if name in own and task is None:
+            check_job_factor(name, levels, capabilities)
+        elif name in own:
+            continue
+        elif name not in known:
+            names = [*own, *known]
+            raise StudyError(
+                f"factor {name}: {capabilities.name} has no such setting",
+                hint=did_you_mean(name, names),
+            )
+        else:
+            for level in levels:
+                known[name].check(float(level))
+    if study.repeat.runs > capabilities.max_runs:
+        raise StudyError(
+            f"repeat.runs = {study.repeat.runs}: a job of {capabilities.name} has at most "
+            f"{capabilities.max_runs} runs"
+        )
+    for instance in instances:
+        if instance.model is not None:
+            lower(instance.model, capabilities)
+            _check_lowering(study, instance.name, instance.model, capabilities)
+
+
+def _check_lowering(study: Study, name: str, model: IsingModel, capabilities: Capabilities) -> None:
+    """Refuse policies that refuse a model, and auxiliary spins for which there is no room."""
+    bits = [int(level) for level in study.factors.get("coupling_bits", [])] or [None]
+    for policy, n_bits in itertools.product(study.factors.get("lowering", []), bits):
+        try:
+            lower_by(str(policy), model, capabilities, bits=n_bits)
+        except CimError as error:
+            at = f"lowering = {policy}" + (f" at {n_bits} bits" if n_bits else "")
+            raise StudyError(f"factor {at}: {name}: {error.message}", hint=error.hint) from None
+
+
+def check_alike(machines: Sequence[Capabilities]) -> None:
+    """Refuse machines of several kinds: which of them had a job would be by chance."""
+    first, *others = map(facts_of, machines)
+    for other in others:
+        refuse_other(first, other, "{} and ")
+
+
+def refuse_other(first: Mapping[str, Any], other: Mapping[str, Any], what: str) -> None:
+    """Refuse a machine of another kind, by the facts of both; `what` names the first."""
+    for name in ALIKE:
+        if other[name] != first[name]:
+            raise StudyError(
+                f"{what.format(first['name'])}{other['name']} differ in {name}: a study has "
+                "machines of one kind",
+                hint="run the study once on each, in folders of their own",
+            )
+
+
+def facts_of(capabilities: Capabilities) -> dict[str, Any]:
+    """Return what machines of one kind have in common, and the name."""
+    found = capabilities.model_dump(mode="json")
+    return {name: found[name] for name in ("name", *ALIKE)}

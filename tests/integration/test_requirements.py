@@ -1,0 +1,39 @@
+"""Studies that ask for what no job can do: refused before the first one."""
+
+from __future__ import annotations
+
+import pytest
+
+STUDY = """
+[study]
+name = "Policies"
+[models]
+files = ["dominated.npz"]
+[machine]
+device = "emulator-mean-field"
+[factors]
+lowering = ["max", "quantile", "stochastic", "splitting", "mutation"]
+coupling_bits = [8]
+[repeat]
+runs = 16
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (('"max"', '"maxi"'), "lowering = 'maxi' (one of max, quantile"),
+        (('"max"', "8"), "factors.lowering: 8 is not the name of a policy"),
+        (("[8]", '["max"]'), "factors.coupling_bits: 'max' is not a number"),
+        (("[8]", "[8]\n[[cliff]]\nfactor = 'lowering'\nthreshold = 0.5"), "needs two numbers"),
+        (("n = 12", "n = 25"), "factor lowering = mutation at 8 bits: sk-25-0.0: the optimum of"),
+    ],
+)
+def test_wrong_policies_of_a_study_are_refused_before_the_first_job(run, tmp_path, change, says):
+    family = '[[models.family]]\nkind = "sk"\nn = 12\ncount = 1'
+    text = STUDY.replace('[models]\nfiles = ["dominated.npz"]', family)
+    assert change[0] in text
+    (tmp_path / "study.toml").write_text(text.replace(*change))
+    status, _, err = run("sweep", str(tmp_path / "study.toml"), "--out", str(tmp_path / "out"))
+    assert status == 2
+    assert says in err
