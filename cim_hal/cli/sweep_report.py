@@ -132,8 +132,9 @@ def _none_last(summary: dict[str, Any], x: str) -> tuple[dict[str, Any], dict[fl
 
 
 def _limits(points: Sequence[dict[str, Any]]) -> tuple[float, float]:
-    """Return the range of figures and intervals, a little wider, and zero if it is near."""
-    low, high = min(p["low"] for p in points), max(p["high"] for p in points)
+    """Return the range of all that is drawn, a little wider, and zero if it is near."""
+    low = min(min(p["low"], p.get("rounded", 1.0)) for p in points)
+    high = max(max(p["high"], p.get("rounded", 0.0)) for p in points)
     margin = 0.1 * (high - low) + 0.01
     bottom = low - margin if low > 0.5 else -0.03 * high
     return bottom, min(high + margin, 1.03)

@@ -145,7 +145,7 @@ def keep_machines(
     path, here = folder / MACHINES, facts_of(capabilities)
     known: dict[str, Any] = {"machine": here, "targets": {}}
     if _has_rows(folder) and path.exists():
-        known = json.loads(path.read_text("utf-8"))
+        known = _known_machines(path)
         refuse_other(known["machine"], here, f"the rows in {folder} are of {{}}, and ")
     found = {name: target and _absolute(target) for name, target in targets.items()}
     known["targets"] = found | known["targets"]
@@ -155,7 +155,16 @@ def keep_machines(
 def target_of_row(folder: Path, name: str) -> str | None:
     """Return the target of the machine that made a row; None for that of the study."""
     path = folder / MACHINES
-    return json.loads(path.read_text("utf-8"))["targets"].get(name) if path.exists() else None
+    return _known_machines(path)["targets"].get(name) if path.exists() else None
+
+
+def _known_machines(path: Path) -> dict[str, Any]:
+    try:
+        known = json.loads(path.read_text("utf-8"))
+        return {"machine": dict(known["machine"]), "targets": dict(known["targets"])}
+    except (ValueError, KeyError, TypeError) as error:
+        hint = "bring it back, or remove it where all rows are of the machine of the study"
+        raise StudyError(f"{path} is damaged: {error!r}", hint=hint) from None
 
 
 def _absolute(target: str) -> str:

@@ -95,9 +95,9 @@ def check_alike(machines: Sequence[Capabilities]) -> None:
 def refuse_other(first: Mapping[str, Any], other: Mapping[str, Any], what: str) -> None:
     """Refuse a machine of another kind, by the facts of both; `what` names the first."""
     for name in ALIKE:
-        if other[name] != first[name]:
+        if other.get(name) != first.get(name):
             raise StudyError(
-                f"{what.format(first['name'])}{other['name']} differ in {name}: a study has "
+                f"{what.format(first.get('name'))}{other['name']} differ in {name}: a study has "
                 "machines of one kind",
                 hint="run the study once on each, in folders of their own",
             )

@@ -41,3 +41,10 @@ def test_machines_of_one_kind_add_rows_and_each_is_known_by_its_name(tmp_path):
     assert target_of_row(tmp_path, "b") == "tcp://b:1"
     with pytest.raises(StudyError, match=r"are of a, and c differ in coupling_bits"):
         keep_machines(tmp_path, machine("c", 4), {"c": None})
+
+
+@pytest.mark.parametrize("damaged", ["", "[]", "{}", '{"machine": {}, "targets": 3}', "\x00"])
+def test_what_is_damaged_is_named(tmp_path, damaged):
+    (tmp_path / "machines.json").write_text(damaged)
+    with pytest.raises(StudyError, match=r"machines.json is damaged"):
+        target_of_row(tmp_path, "a")
