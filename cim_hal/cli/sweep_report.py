@@ -68,8 +68,9 @@ def figure_of(summary: dict[str, Any]) -> Figure:
     """Return the curves of a study, and a heat map where it has two factors."""
     from matplotlib.figure import Figure  # no pyplot: it would choose a window
 
+    x, *others = _varied(summary["points"])
+    summary, names = _none_last(summary, x)
     points = summary["points"]
-    x, *others = _varied(points)
     groups = _groups(points, others[1:])[:MAX_PANELS]
     has_map = len(others) == 1
     n = len(groups) + has_map
@@ -85,9 +86,13 @@ def figure_of(summary: dict[str, Any]) -> Figure:
         label = f"{points[0]['n_instances']} {what}{machines}, 95 %"
         axis.set_title(label, loc="right", fontsize=9, color=INK)
         axis.set_ylim(_limits([*points, *summary["retuned"].get("points", [])]))
+        if names:
+            axis.set_xticks(list(names), list(names.values()))
     if has_map:
         _map(figure, axes[n - 1], summary, x, others[0])
         _outline(axes[n - 1], summary, x, others[0])
+        if names:
+            axes[n - 1].set_xticks(range(len(names)), list(names.values()))
     for axis in axes[n:]:
         axis.set_axis_off()
     return figure
@@ -97,6 +102,33 @@ def _varied(points: Sequence[dict[str, Any]]) -> list[str]:
     """Return the factors with more than one level, the first if there is none."""
     names = list(points[0]["factors"])
     return [n for n in names if len({p["factors"][n] for p in points}) > 1] or names[:1]
+
+
+def _none_last(summary: dict[str, Any], x: str) -> tuple[dict[str, Any], dict[float, str]]:
+    """Return the summary with 0 bits, an ideal converter, behind all others, and names of levels.
+
+    There are no names where no level is 0 bits.
+    """
+    found = {point["factors"][x] for point in summary["points"]}
+    if not x.endswith("bits") or 0 not in found:
+        return summary, {}
+    levels = sorted(found)
+    none = levels[-1] + max(1, levels[-1] // 4)
+
+    def of_point(factors: dict[str, Any]) -> dict[str, Any]:
+        return factors | {x: factors[x] or none}
+
+    def moved(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [point | {"factors": of_point(point["factors"])} for point in points]
+
+    safe = summary["safe"] or {"points": []}
+    drawn = {
+        "points": moved(summary["points"]),
+        "retuned": {"points": moved(summary["retuned"].get("points", []))},
+        "safe": summary["safe"] and safe | {"points": list(map(of_point, safe["points"]))},
+    }
+    names = {level: f"{level:g}" for level in levels[1:]} | {none: "none"}
+    return summary | drawn, names
 
 
 def _limits(points: Sequence[dict[str, Any]]) -> tuple[float, float]:
