@@ -120,7 +120,7 @@ def _check_suffix(file: Path, layout: str) -> None:
     """Refuse a layout that `read_model` would not read, or misread, under the suffix of a file."""
     suffix = file.suffix.lower()
     if layout in NUMPY:
-        is_right = suffix in ("", NUMPY[layout])
+        is_right = suffix == NUMPY[layout]
     else:
         suffix = Path(file.stem).suffix.lower() if suffix in PACKERS else suffix
         wrong = {".npz", ".npy"} | MISREAD.get(layout, set())

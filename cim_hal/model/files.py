@@ -126,9 +126,9 @@ def read_model(path: str | os.PathLike[str], *, format: str | None = None) -> Mo
     with file.open() as stream:
         start = stream.read(8)
     suffix = file.suffix
-    if start.startswith(ZIP) and suffix in ("", ".npz"):
+    if start.startswith(ZIP) and suffix == ".npz":
         return _read_npz(file, format)
-    if start.startswith(NPY) and suffix in ("", ".npz", ".npy"):
+    if start.startswith(NPY) and suffix in (".npz", ".npy"):
         with file.open() as stream:
             matrix = _read_array(str(file), stream, file.size)
         return _of_matrix(str(file), matrix, format, "npy")
