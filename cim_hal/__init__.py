@@ -87,6 +87,10 @@ _PACKAGES = ("cim_hal.errors", "cim_hal.model", "cim_hal.machine", "cim_hal.clie
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("cim-hal")
     if name in __all__:
         for package in map(import_module, _PACKAGES):
             if hasattr(package, name):

@@ -96,3 +96,11 @@ __all__ = [
     "squeezing_spectrum",
     "time_to_solution",
 ]
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("cim-hal")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

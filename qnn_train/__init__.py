@@ -98,6 +98,10 @@ _PACKAGES = ("errors", "data", "network", "program", "solve", "model.trained", "
 
 def __getattr__(name: str) -> Any:
     """Import an exported name."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("cim-hal")
     for source in (*_PACKAGES, "estimator") if name in __all__ else ():
         module = import_module(f"qnn_train.{source}")
         if name in module.__all__:

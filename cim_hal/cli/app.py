@@ -22,6 +22,10 @@ COMMANDS = {
         "cassette:check",
         "Repeat the requests recorded in FILE to the server at ENDPOINT, and compare the replies.",
     ),
+    "compare": (
+        "compare:compare",
+        "Predict what machines would make of the model file MODEL, beside each other.",
+    ),
     "conform": ("conform:conform", "Check that the machine TARGET is what its driver says."),
     "convert": (
         "convert:convert",

@@ -174,51 +174,62 @@ def _show(found: dict[str, Any], folder: Path) -> None:
     print_table(*names, found["figure"], "95 %", "R99", "runs", rows=rows, title=found["study"])
     times = [f"time to solution: {one['verdict']}" for one in found["time_to_solution"]]
     lines = [one["verdict"] for one in found["verdicts"]]
-    say(*times, *lines, *found["retuned"].get("warnings", ()), f"written: {folder / 'report.html'}")
+    region = [found["safe"]["verdict"]] if found["safe"] else []
+    say(
+        *region,
+        *times,
+        *lines,
+        *found["retuned"].get("warnings", ()),
+        f"written: {folder / 'report.html'}",
+    )
 
 
 def _plan(study: Study, folder: Path, devices: Sequence[str]) -> dict[str, Any]:
-    from cim_hal.study.sweep import Sweep, draw_models
+    from cim_hal.study.folder import draw_models
+    from cim_hal.study.sweep import Sweep
 
     instances = list(draw_models(study, folder, are_copies=False))
     with Sweep(study, instances, targets=devices) as machines:
-        models, points = len(machines.instances), len(list(study.points()))
-        trip_s = machines.capabilities.round_trip_s
-        trips = machines.capabilities.default_round_trips
-        runs = points * models * study.repeat.runs
-        most = points * models * study.repeat.most_runs
+        models = len(machines.instances)
+        points = [one for point in study.points() for one in machines.on_machines(point)]
+        n_points, each = len(points), models * study.repeat.runs
+        here = machines.capabilities
+        trip_s, trips = here.round_trip_s, here.default_round_trips
+        round_trips = sum(float(dict(point).get("round_trips", trips)) for point in points)
         return {
             "device": machines.capabilities.name,
-            "points": points,
+            "points": len(list(study.points())),
             "models": models,
-            "jobs": points * models,
-            "runs": runs,
-            "most_runs": most,
-            "machine_s": None if trip_s is None else runs * trips * trip_s,
+            "machines": max(len(study.machine.seeds), 1),
+            "jobs": n_points * models,
+            "runs": n_points * each,
+            "most_runs": n_points * models * study.repeat.most_runs,
+            "machine_s": None if trip_s is None else each * round_trips * trip_s,
         }
 
 
 def _say_plan(plan: dict[str, Any]) -> None:
     seconds = "" if plan["machine_s"] is None else f", {plan['machine_s']:.3g} s of the machine"
-    say(
-        f"{plan['device']}: {plan['points']} points x {plan['models']} models = "
-        f"{plan['jobs']} jobs",
-        f"{plan['runs']} runs{seconds}; at most {plan['most_runs']} runs until every interval is "
-        "as narrow as asked for",
-    )
+    machines = f" x {plan['machines']} machines" if plan["machines"] > 1 else ""
+    what = f"{plan['points']} points x {plan['models']} models{machines} = {plan['jobs']} jobs"
+    limit = f"at most {plan['most_runs']} runs until every interval is as narrow as asked for"
+    say(f"{plan['device']}: {what}", f"{plan['runs']} runs{seconds}; {limit}")
 
 
 def _again(folder: Path, number: int, devices: Sequence[str], *, as_json: bool) -> None:
     """Run the job of a row again, and say whether it gave the same spins."""
+    from cim_hal.study.folder import STUDY, draw_apart, draw_models, target_of_row
     from cim_hal.study.plan import read_study
     from cim_hal.study.rows import read_rows
-    from cim_hal.study.sweep import STUDY, Sweep, draw_apart, draw_models, repeat_row
+    from cim_hal.study.sweep import Sweep, repeat_row
 
     study, rows = read_study(folder / STUDY), read_rows(folder)
     ordered = sorted(rows, key=lambda row: row.key)
     if number >= len(ordered):
         raise StudyError(f"{folder} has {len(ordered)} rows, from 0 on: there is no row {number}")
     instances, apart = list(draw_models(study, folder)), list(draw_apart(study))
+    made_on = target_of_row(folder, ordered[number].device)
+    devices = devices or (made_on,) if made_on else devices
     with Sweep(study, instances, apart=apart, targets=devices) as machines:
         again = repeat_row(machines, ordered[number])
     is_same = again.spins_sha256 == ordered[number].spins_sha256

@@ -26,7 +26,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#0
 MARKERS, DASHES = "osD^vPX", ("-", "--", "-.", ":")
 INK, SUCCESS = "#26303c", "success probability"
 MAX_LINES, MAX_PANELS, MAX_BANDS = 7, 6, 4
-WIDE = 20  # from this ratio of levels on their axis is logarithmic
+WIDE = 10  # from this ratio of levels on their axis is logarithmic
 
 INTERVALS = (
     "Intervals are of 95 %, models are clusters: they hold for all models of the kind from which "
@@ -36,11 +36,16 @@ BOUNDS = (
     "Where fewer than ten models, or all of them, have a success and a failure, the interval is a "
     "bound that takes one observation from each model."
 )
+MACHINES = (
+    "Machines are drawn as models are: intervals hold for all machines of the kind too. Quantiles "
+    "over models are not told, for each machine has its own."
+)
 ROUNDED = (
     "The thick pale line is the success of an exact optimizer of the rounded model. It is no bound "
     "for the machine, whose runs are ranked by the energies of the model itself: an excited state "
     "of the rounded model may be the optimum."
 )
+CUT = f"Of curves {MAX_LINES} are drawn, in {MAX_PANELS} panels; all points are in the table."
 DRIVER = (
     "The machine does not say how long a round trip takes: the time of a run is what its driver "
     "took, over all runs of a job."
@@ -63,8 +68,9 @@ def figure_of(summary: dict[str, Any]) -> Figure:
     """Return the curves of a study, and a heat map where it has two factors."""
     from matplotlib.figure import Figure  # no pyplot: it would choose a window
 
+    x, *others = _varied(summary["points"])
+    summary, names = _none_last(summary, x)
     points = summary["points"]
-    x, *others = _varied(points)
     groups = _groups(points, others[1:])[:MAX_PANELS]
     has_map = len(others) == 1
     n = len(groups) + has_map
@@ -75,11 +81,18 @@ def figure_of(summary: dict[str, Any]) -> Figure:
         _curves(axis, group, summary["retuned"].get("points", []), x, others[:1], at)
         axis.set_ylabel(summary["figure"])
         what = "models" if summary["figure"] == SUCCESS else "trainings"
-        label = f"{points[0]['n_instances']} {what}, 95 %"
+        seeds = len(summary["machine_seeds"])
+        machines = f" on {seeds} machines" if seeds else ""
+        label = f"{points[0]['n_instances']} {what}{machines}, 95 %"
         axis.set_title(label, loc="right", fontsize=9, color=INK)
         axis.set_ylim(_limits([*points, *summary["retuned"].get("points", [])]))
+        if names:
+            axis.set_xticks(list(names), list(names.values()))
     if has_map:
         _map(figure, axes[n - 1], summary, x, others[0])
+        _outline(axes[n - 1], summary, x, others[0])
+        if names:
+            axes[n - 1].set_xticks(range(len(names)), list(names.values()))
     for axis in axes[n:]:
         axis.set_axis_off()
     return figure
@@ -91,9 +104,37 @@ def _varied(points: Sequence[dict[str, Any]]) -> list[str]:
     return [n for n in names if len({p["factors"][n] for p in points}) > 1] or names[:1]
 
 
+def _none_last(summary: dict[str, Any], x: str) -> tuple[dict[str, Any], dict[float, str]]:
+    """Return the summary with 0 bits, an ideal converter, behind all others, and names of levels.
+
+    There are no names where no level is 0 bits.
+    """
+    found = {point["factors"][x] for point in summary["points"]}
+    if not x.endswith("bits") or 0 not in found:
+        return summary, {}
+    levels = sorted(found)
+    none = levels[-1] + max(1, levels[-1] // 4)
+
+    def of_point(factors: dict[str, Any]) -> dict[str, Any]:
+        return factors | {x: factors[x] or none}
+
+    def moved(points: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [point | {"factors": of_point(point["factors"])} for point in points]
+
+    safe = summary["safe"] or {"points": []}
+    drawn = {
+        "points": moved(summary["points"]),
+        "retuned": {"points": moved(summary["retuned"].get("points", []))},
+        "safe": summary["safe"] and safe | {"points": list(map(of_point, safe["points"]))},
+    }
+    names = {level: f"{level:g}" for level in levels[1:]} | {none: "none"}
+    return summary | drawn, names
+
+
 def _limits(points: Sequence[dict[str, Any]]) -> tuple[float, float]:
-    """Return the range of figures and intervals, a little wider, and zero if it is near."""
-    low, high = min(p["low"] for p in points), max(p["high"] for p in points)
+    """Return the range of all that is drawn, a little wider, and zero if it is near."""
+    low = min(min(p["low"], p.get("rounded", 1.0)) for p in points)
+    high = max(max(p["high"], p.get("rounded", 0.0)) for p in points)
     margin = 0.1 * (high - low) + 0.01
     bottom = low - margin if low > 0.5 else -0.03 * high
     return bottom, min(high + margin, 1.03)
@@ -191,6 +232,25 @@ def _map(figure: Figure, axis: Axes, summary: dict[str, Any], x: str, y: str) ->
     figure.colorbar(image, ax=axis, label=summary["figure"])
 
 
+def _outline(axis: Axes, summary: dict[str, Any], x: str, y: str) -> None:
+    """Draw a border and hatching around the cells of the safe region."""
+    from matplotlib.patches import Rectangle
+
+    if not summary["safe"]:
+        return
+    points = [point["factors"] for point in summary["points"]]
+    across, up = (sorted({point[name] for point in points}) for name in (x, y))
+    style: dict[str, Any] = {"fill": False, "edgecolor": "#fff", "linewidth": 2.5}
+    for point in summary["safe"]["points"]:
+        corner = across.index(point[x]) - 0.46, up.index(point[y]) - 0.46
+        axis.add_patch(Rectangle(corner, 0.92, 0.92, **style))
+        axis.add_patch(Rectangle(corner, 0.92, 0.92, **style | {"edgecolor": INK, "linewidth": 1}))
+        axis.add_patch(Rectangle(corner, 0.92, 0.12, hatch="////", fill=False, linewidth=0))
+    wanted = summary["safe"]
+    label = f"hatched: at least {wanted['at_least']:g}, {100 * wanted['confidence']:g} % for all"
+    axis.set_title(label, loc="right", fontsize=9, color=INK)
+
+
 # ---- the page -------------------------------------------------------------------------------
 
 
@@ -209,6 +269,7 @@ def page(summary: dict[str, Any], study: str) -> str:
         f"<style>{STYLE}</style><h1>{title}</h1>",
         *(f"<p>{html.escape(line)}</p>" for line in _facts(summary)),
         f"<figure>{svg[svg.index('<svg') :]}</figure>",
+        _list("Safe region", [summary["safe"]["verdict"]] if summary["safe"] else []),
         _list("Time to solution", [found["verdict"] for found in summary["time_to_solution"]]),
         _list("Verdicts", [found["verdict"] for found in summary["verdicts"]]),
         _list("Where other settings suit each level", summary["retuned"].get("warnings", [])),
@@ -229,14 +290,23 @@ def _facts(summary: dict[str, Any]) -> list[str]:
     wide = f"{len(summary['too_wide'])} of {len(points)}"
     lines = {
         f"{summary['device']}: {len(points)} points, {runs} runs. {INTERVALS}": True,
+        MACHINES: bool(summary["machine_seeds"]),
         BOUNDS: any(point["is_bounded"] for point in points),
         f"The targets of {searched} models are the best of a tabu search, not proved.": searched,
         f"Runs of {beaten} models were lower than their target: give better targets.": beaten,
         ROUNDED: any("rounded" in point for point in points),
         DRIVER: points[0]["r99"] is not None and summary["run_s_from"] == "driver",
+        CUT: _is_cut(points),
         f"{wide} intervals are wider than was asked for.": not summary["is_complete"],
     }
     return [line for line, is_so in lines.items() if is_so]
+
+
+def _is_cut(points: Sequence[dict[str, Any]]) -> bool:
+    """Return whether there are more panels, or more curves in them, than are drawn."""
+    _, *others = _varied(points)
+    panels = len(_groups(points, others[1:]))
+    return panels > MAX_PANELS or len(_groups(points, others[:1])) > MAX_LINES
 
 
 def _cliff(found: dict[str, Any]) -> str:
@@ -297,7 +367,7 @@ def _time(point: dict[str, Any], *, is_stated: bool) -> list[str]:
 
 def _quantiles(points: Sequence[dict[str, Any]]) -> str:
     """Return the quantiles of R99 over models."""
-    if points[0]["r99"] is None:
+    if not points[0].get("r99_quantiles"):
         return ""
     rows = [
         [*_levels(point), *itertools.chain(*map(_quantile, point["r99_quantiles"]))]

@@ -22,6 +22,7 @@ from cim_hal.machine.capabilities import Capabilities
 from cim_hal.machine.driver import Driver, Readout
 from cim_hal.machine.options import Option
 from cim_hal.machine.registry import emulated
+from cim_hal.model.conversion import whole_number
 from cim_hal.model.ising import IsingModel, check_model
 
 if TYPE_CHECKING:
@@ -181,13 +182,10 @@ class CIMSampler(dimod.Sampler):
         ------
         CimError
             As of `cim_hal.Session.sample`.
-        ValueError
-            `num_reads` is no positive integer.
         """
         given = self.remove_unknown_kwargs(**parameters)
-        if isinstance(num_reads, bool) or not isinstance(num_reads, int) or num_reads < 1:
-            raise ValueError(f"num_reads = {num_reads!r} is no positive integer")
-        if not bqm.num_variables:
+        num_reads = whole_number("num_reads", num_reads, ModelError, 1)
+        if isinstance(bqm, dimod.BinaryQuadraticModel) and not bqm.num_variables:
             none = np.zeros((num_reads, 0), np.int8)
             return dimod.SampleSet.from_samples_bqm((none, []), bqm)
         model, labels = from_bqm(bqm)
@@ -218,7 +216,8 @@ class CIMSampler(dimod.Sampler):
         options = {name: value for name, value in given.items() if value is not None}
         seeds: list[int | None] = [options.pop("seed", None)]
         if n_jobs > 1 and seeds[0] is not None:
-            drawn = np.random.SeedSequence(seeds[0]).generate_state(n_jobs, np.uint64)
+            whole = whole_number("seed", seeds[0], ModelError, 0)
+            drawn = np.random.SeedSequence(whole).generate_state(n_jobs, np.uint64)
             seeds = [int(seed) >> 1 for seed in drawn]
         for job in range(n_jobs):
             n_runs, seed = min(most, num_reads - job * most), seeds[job % len(seeds)]
@@ -278,7 +277,7 @@ class SamplerDriver(Driver):
             found = self._sampler.sample(bqm, **self._call(program.n_runs - n_done, seed, stop))
             if stop.is_set():
                 raise JobCancelledError(f"cancelled after {n_done} runs")
-            rows = _rows(found, program.n_spins)[: program.n_runs - n_done]
+            rows = _rows(found, program.n_spins, program.n_runs - n_done)
             if not len(rows):
                 raise DriverFaultError(f"{type(self._sampler).__name__} returned no samples")
             parts.append(rows)
@@ -341,7 +340,7 @@ def _sampler_class(name: str) -> Any:
     module, _, attribute = name.partition(":")
     try:
         kind = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (Exception, SystemExit) as error:  # whatever a module does when it is imported
         raise TargetError(f"there is no sampler {name!r}: {error}", hint=hint) from error
     if not (inspect.isclass(kind) and issubclass(kind, dimod.Sampler)):
         raise TargetError(f"{name!r} is no class of a dimod.Sampler", hint=hint)
@@ -356,10 +355,12 @@ def _bqm_of(program: Program) -> dimod.BinaryQuadraticModel:
     )
 
 
-def _rows(found: dimod.SampleSet, n_spins: int) -> NDArray[np.int8]:
-    """Return samples as rows of spins, those that occurred several times as often."""
+def _rows(found: dimod.SampleSet, n_spins: int, most: int) -> NDArray[np.int8]:
+    """Return at most so many samples, rows of spins, those that occurred several times as often."""
     samples = found.change_vartype(dimod.SPIN, inplace=False)
     record: Any = samples.record
     columns = [samples.variables.index(spin) for spin in range(n_spins)]
     rows = np.asarray(record.sample, np.int8)[:, columns]
-    return np.repeat(rows, np.asarray(record.num_occurrences, np.int64), axis=0)
+    ends = np.cumsum(np.minimum(np.asarray(record.num_occurrences, np.int64), most))
+    n_rows = min(most, int(ends[-1])) if len(ends) else 0
+    return rows[np.searchsorted(ends, np.arange(n_rows), side="right")]

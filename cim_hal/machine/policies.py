@@ -13,11 +13,13 @@ fit.
     The step of ``max``, rounding up or down at random, so that the mean is the coefficient.
 ``splitting``
     Coefficients that are too large are shared with auxiliary spins (`cim_hal.model.splitting`):
-    integers are kept exactly. Other numbers, and integers where a quantile is given
+    multiples of one unit are kept exactly. Other numbers, and all where a quantile is given
     (``splitting:0.9``), have the step of ``quantile``, and nothing is clipped.
 ``mutation``
     Coefficients are changed within what keeps the optimum (`cim_hal.model.mutation`), or it is
     refused.
+
+Multiples of one unit that fit, such as 0.5 and 1.5, have no error by any of these.
 """
 
 from __future__ import annotations
@@ -31,10 +33,11 @@ import numpy as np
 from cim_hal.errors import CapabilityError, ModelError
 from cim_hal.machine.capabilities import Capabilities
 from cim_hal.machine.lowering import agreed_bits, max_level, quantize
-from cim_hal.model.coefficients import are_integers, magnitudes, model_of, pairs_of
+from cim_hal.model.coefficients import are_integers, magnitudes, model_of, pairs_of, unit_of
 from cim_hal.model.conversion import require, whole_number
-from cim_hal.model.ising import Pairs, check_model
+from cim_hal.model.ising import check_model
 from cim_hal.model.mutation import mutate
+from cim_hal.model.pairs import Pairs
 from cim_hal.model.sampleset import SampleSet, Trace
 from cim_hal.model.splitting import SplitModel
 
@@ -48,7 +51,7 @@ __all__ = ["POLICIES", "LoweredModel", "Policy", "lower_by"]
 
 POLICIES = ("max", "quantile", "least-error", "stochastic", "splitting", "mutation")
 QUANTILE = 0.99
-STEPS = 64  # tried for the least error
+STEPS, MOST_TRIED = 64, 10_000  # steps and couplings that are tried for the least error
 STREAM = 0x6C6F776572  # of rounding, apart from those of machines
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -128,7 +131,7 @@ class LoweredModel:
     @property
     def energy_error(self) -> float:
         """Root mean square of the error of the energy over all configurations."""
-        return float(np.sqrt((self._errors**2).sum()))
+        return _norm(self._errors)
 
     @property
     def energy_error_bound(self) -> float:
@@ -177,7 +180,7 @@ class LoweredModel:
         n, n_pairs = self.original.n_spins + report.field_spin, len(self._errors)
         n_pairs -= self.original.n_spins
         weights = np.r_[np.full(n_pairs, 2), np.full(self.original.n_spins, 1 + report.field_spin)]
-        rms = float(np.sqrt((weights * self._errors**2).sum() / (n * (n + 1))))
+        rms = _norm(np.sqrt(weights / (n * (n + 1))) * self._errors)
         return report.model_copy(
             update={
                 "step": self.step * report.step,
@@ -187,6 +190,12 @@ class LoweredModel:
                 + self.step * report.energy_error_bound,
             }
         )
+
+
+def _norm(errors: NDArray[np.float64]) -> float:
+    """Return the root of the sum of squares, none of which overflows."""
+    peak = float(np.abs(errors).max(initial=0.0))
+    return peak * float(np.sqrt(((errors / peak) ** 2).sum())) if peak else 0.0
 
 
 def lower_by(
@@ -265,13 +274,15 @@ class _Lowerer:
 
     def lowered(self) -> LoweredModel:
         values, h = self.pairs.values, self.model.h
-        if self.chosen.name == "mutation" and not self._fits():
-            found = mutate(self.model, self.top, self.field_top)
-            return self._made(found.model, found.step)
-        if self.chosen.name == "max" or self._fits():
+        if self.chosen.name == "max" or self._fits(1.0):
             exact = quantize(values, h, bits=self.bits, field_bits=self.field_bits)
             rounded = self._model(np.asarray(exact.levels), exact.field_levels)
             return LoweredModel(self.policy, self.model, self.model, rounded, exact.step)
+        if self.unit is not None and self._fits(self.unit):
+            return self._made(self._model(values / self.unit, h / self.unit), self.unit)
+        if self.chosen.name == "mutation":
+            found = mutate(self.model, self.top, self.field_top)
+            return self._made(found.model, found.step)
         if self.chosen.name == "stochastic":
             return self._stochastic()
         if self.chosen.name == "splitting":
@@ -279,8 +290,13 @@ class _Lowerer:
         step = self._least_error() if self.chosen.name == "least-error" else self._quantile_step()
         return self._made(self._model(*self._clipped(step)), step)
 
-    def _fits(self) -> bool:
-        values, h = self.pairs.values, self.model.h
+    @cached_property
+    def unit(self) -> float | None:
+        """Of which all numbers are multiples."""
+        return unit_of(self.pairs.values, self.model.h)
+
+    def _fits(self, unit: float) -> bool:
+        values, h = self.pairs.values / unit, self.model.h / unit
         fits = np.abs(values).max(initial=0) <= self.top and np.abs(h).max() <= self.field_top
         return bool(fits) and are_integers(values, h)
 
@@ -306,22 +322,36 @@ class _Lowerer:
 
     def _least_error(self) -> float:
         """Return the best of some steps, made better as long as a step suits its levels better."""
-        numbers = np.r_[self.pairs.values, self.model.h]
+        numbers, tops, weights = self._tried()
 
         def levels_at(step: float) -> NDArray[np.float64]:
-            return np.concatenate(self._clipped(step))
+            return np.minimum(np.rint(numbers / step), tops)
 
-        def error(step: float) -> float:
-            return float(((numbers - step * levels_at(step)) ** 2).sum())
+        def error(step: float) -> float:  # in a unit of which no square overflows
+            return float(weights @ ((numbers - step * levels_at(step)) / peak) ** 2)
 
-        widest = float(self._needed().max())
+        widest, peak = float(self._needed().max()), float(numbers.max())
         step = min(widest * np.geomspace(1, 1 / self.top, STEPS), key=error)
         while True:
             levels = levels_at(step)
-            better = float(numbers @ levels / (levels @ levels))
+            better = float((weights * numbers) @ levels / (weights @ levels**2))
             if not error(better) < error(step) * (1 - 1e-9):
                 return float(step)
             step = better
+
+    def _tried(self) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Return numbers, the largest level of each, and for how many it stands.
+
+        Of many couplings the largest are all there, and of the others one for so many.
+        """
+        values, h = np.sort(np.abs(self.pairs.values)), np.abs(self.model.h)
+        small, large = values[:-MOST_TRIED], values[-MOST_TRIED:]
+        every = max(-(-len(small) // MOST_TRIED), 1)
+        small = small[every // 2 :: every]
+        n_couplings = len(small) + len(large)
+        tops = np.repeat([self.top, self.field_top], [n_couplings, len(h)]).astype(np.float64)
+        weights = np.repeat([every, 1], [len(small), len(large) + len(h)]).astype(np.float64)
+        return np.r_[small, large, h], tops, weights
 
     def _stochastic(self) -> LoweredModel:
         step = float(self._needed().max())
@@ -334,8 +364,8 @@ class _Lowerer:
 
     def _split(self) -> LoweredModel:
         values, h = self.pairs.values, self.model.h
-        is_exact = self.chosen.quantile is None and are_integers(values, h)
-        step = 1.0 if is_exact else self._quantile_step()
+        is_exact = self.unit is not None and self.chosen.quantile is None
+        step = self.unit if is_exact and self.unit else self._quantile_step()
         rounded = self._model(np.rint(values / step), np.rint(h / step))
         split = SplitModel.of(rounded, self.top, self.field_top)
         n_spins = split.model.n_spins + (bool(h.any()) and not self.capabilities.has_field)

@@ -198,8 +198,8 @@ def check_name(target: str) -> None:
 
 def _load(target: str) -> Callable[..., Any]:
     check_name(target)
-    bridge, _, name = target.partition(":")
-    for entry in entry_points(group=BRIDGES, name=bridge) if name else ():
+    bridge, colon, name = target.partition(":")
+    for entry in entry_points(group=BRIDGES, name=bridge) if colon else ():
         return _import(target, entry)(name)
     entries = entry_points(group=GROUP, name=target)
     return _import(target, next(iter(entries), EntryPoint(target, target, GROUP)))

@@ -8,12 +8,15 @@ import numpy as np
 import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need it
 
 from cim_hal.errors import ModelError
-from cim_hal.model.ising import IsingModel, Pairs
+from cim_hal.model.ising import IsingModel
+from cim_hal.model.pairs import Pairs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["are_integers", "magnitude_sums", "magnitudes", "model_of", "pairs_of"]
+__all__ = ["are_integers", "magnitude_sums", "magnitudes", "model_of", "pairs_of", "unit_of"]
+
+HALVINGS = 30  # of the unit of numbers such as 0.25
 
 
 def pairs_of(model: IsingModel) -> Pairs:
@@ -44,6 +47,22 @@ def model_of(pairs: Pairs, h: NDArray[np.float64], *, is_sparse: bool) -> IsingM
 def are_integers(*arrays: NDArray[np.float64]) -> bool:
     """Return whether all numbers are integers that float64 tells apart."""
     return all(bool((np.rint(a) == a).all() and (np.abs(a) < 2**53).all()) for a in arrays)
+
+
+def unit_of(*arrays: NDArray[np.float64]) -> float | None:
+    """Return the largest number of which all are exact multiples; None where there is none.
+
+    It is sought among integers over powers of two, as sums and halves of integers are.
+    """
+    numbers = np.concatenate(arrays)
+    if not are_integers(np.ldexp(numbers[:1000], HALVINGS)):  # most that have none are seen here
+        return None
+    for k in range(HALVINGS + 1):
+        scaled = np.ldexp(numbers, k)  # exact
+        if are_integers(scaled):
+            shared = int(np.gcd.reduce(np.abs(scaled).astype(np.int64)))
+            return float(np.ldexp(float(shared), -k)) if shared else None
+    return None
 
 
 def magnitudes(pairs: Pairs, h: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -38,6 +38,9 @@ SUFFIXES = {
     ".mtx": "mtx",
 }
 COMPLETE = {"bqpjson", "dimod", "npz"}  # layouts with a place for all of a model
+NUMPY = {"npz": ".npz", "scipy": ".npz", "npy": ".npy"}
+OWN = {layout: suffix for suffix, layout in reversed(SUFFIXES.items())} | {"dimod": ".json"}
+MISREAD = {"gset": {".sparse", ".qubo"}}  # suffixes under which a layout is taken for another
 BITS = {"biqmac", "qbsolv"}  # layouts of bits 0 and 1, whose energies have another constant
 MAX_MATRIX_BYTES = 4 * 1024**3
 PACKERS: Mapping[str, Callable[[bytes], bytes]] = {
@@ -80,10 +83,11 @@ def write_model(
     Parameters
     ----------
     path : str or path
-        What ends with ``.gz``, ``.bz2`` or ``.xz`` is compressed, unless it is of numpy.
+        Text that ends with ``.gz``, ``.bz2`` or ``.xz`` is compressed.
     model : IsingModel
     layout : str, optional
-        One of `LAYOUTS`, by default what the suffix says.
+        One of `LAYOUTS`, by default what the suffix says; one that is read as something else under
+        that suffix is refused.
     drop_offset : bool
         Leave the constant of the energy out where the layout has no place for one.
 
@@ -101,6 +105,7 @@ def write_model(
     chosen = layout_of(file) if layout is None else layout
     if not isinstance(chosen, str) or chosen not in LAYOUTS:
         raise ModelError(f"layout = {layout!r:.50}", hint=f"one of {', '.join(LAYOUTS)}")
+    _check_suffix(file, chosen)
     if is_dropping and chosen not in COMPLETE:
         model = replace(model, offset=0.0, origin=None)
         if chosen in BITS:
@@ -111,15 +116,34 @@ def write_model(
     return chosen
 
 
+def _check_suffix(file: Path, layout: str) -> None:
+    """Refuse a layout that `read_model` would not read, or misread, under the suffix of a file."""
+    suffix = file.suffix.lower()
+    if layout in NUMPY:
+        is_right = suffix == NUMPY[layout]
+    else:
+        suffix = Path(file.stem).suffix.lower() if suffix in PACKERS else suffix
+        wrong = {".npz", ".npy"} | MISREAD.get(layout, set())
+        is_right = suffix == ".sparse" if layout == "biqmac" else suffix not in wrong
+    if not is_right:
+        own = NUMPY.get(layout) or OWN[layout]
+        raise ModelError(f"{file} would not be read as {layout}", hint=f"its suffix is {own}")
+
+
 def _write_whole(file: Path, data: bytes) -> None:
-    beside = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     try:
+        file = Path(os.path.realpath(file))  # a link stays one
+        if file.exists() and not file.is_file():
+            raise ModelError(f"cannot write {file}: it is not a regular file")
+        beside = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
         try:
             beside.write_bytes(data)
             beside.replace(file)
         finally:
             beside.unlink(missing_ok=True)
     except (OSError, ValueError) as error:
+        if isinstance(error, ModelError):
+            raise
         what = getattr(error, "strerror", None) or error
         raise ModelError(f"cannot write {file}: {what}") from None
 

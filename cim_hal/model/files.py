@@ -43,7 +43,13 @@ import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need i
 from cim_hal.errors import ModelError
 from cim_hal.model.ising import IsingModel
 from cim_hal.model.json_files import is_json, read_json
-from cim_hal.model.text_files import MATRIX_MARKET, MAX_FILE_SPINS, READINGS, read_text
+from cim_hal.model.text_files import (
+    MATRIX_MARKET,
+    MAX_FILE_SPINS,
+    READINGS,
+    check_matrix_market,
+    read_text,
+)
 from cim_hal.text import printable
 
 if TYPE_CHECKING:
@@ -209,22 +215,12 @@ def _of_json(text: str, file: str, reading: str | None) -> ModelFile:
 
 def _matrix_market(text: str, file: str) -> Any:
     """Return the matrix of a text of Matrix Market, whose sizes are checked before it is read."""
-    sizes = next(
-        (line.split() for line in text.splitlines() if line.strip() and line.strip()[0] != "%"), []
-    )
-    if not all(size.isdecimal() and len(size) < 12 for size in sizes) or len(sizes) not in (2, 3):
-        raise ModelError(f"{file} is no Matrix Market file: its sizes are {' '.join(sizes)[:60]!r}")
-    shape = [int(size) for size in sizes]
-    is_dense = len(sizes) == 2
-    if max(shape[:2]) > MAX_FILE_SPINS or (shape[0] * shape[1] if is_dense else shape[2]) > len(
-        text
-    ):
-        raise ModelError(f"{file} has the sizes {' '.join(sizes)}, more than it holds or is read")
+    shape = check_matrix_market(text, file)
     from scipy.io import mmread
 
     with _reading(f"{file} is not a readable file of Matrix Market"):
         matrix: Any = mmread(io.BytesIO(text.encode()))
-        if is_dense:
+        if len(shape) == 2:
             return matrix
         places = matrix.row.astype(np.int64) * shape[1] + matrix.col
         if len(np.unique(places)) < len(places):

@@ -9,6 +9,8 @@ Both hold an objective over spins or over bits 0 and 1, with variables of any na
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from typing import Annotated, Any, Literal, NoReturn
 
 import numpy as np
@@ -113,16 +115,19 @@ def _parsed(text: str, file: str) -> dict[str, Any]:
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
+            counts = Counter(name for name, _ in pairs)
+            twice = next(name for name, count in counts.items() if count > 1)
             raise ModelError(f"{file} holds {twice[:40]!r} twice")
         return found
 
     def refuse(word: str) -> NoReturn:
-        raise ModelError(f"{file} holds {word}, which is no finite number")
+        raise ModelError(f"{file} holds {word[:40]}, which is no finite number")
+
+    def real(word: str) -> float:
+        return value if math.isfinite(value := float(word)) else refuse(word)
 
     try:
-        return json.loads(text, object_pairs_hook=members, parse_constant=refuse)
+        return json.loads(text, object_pairs_hook=members, parse_constant=refuse, parse_float=real)
     except (ValueError, RecursionError) as error:
         if isinstance(error, ModelError):
             raise
@@ -163,8 +168,18 @@ def _of_bqm(table: _Bqm, file: str) -> tuple[IsingModel, str, tuple[Any, ...]]:
     pairs = table.quadratic_head, table.quadratic_tail, table.quadratic_biases
     terms = np.array(table.linear_biases), *pairs, table.offset
     model = _model(terms, file, is_spin=table.variable_type == "SPIN")
-    labels = tuple(map(_hashable, table.variable_labels))
-    return model, f"dimod ({table.variable_type})", labels
+    return model, f"dimod ({table.variable_type})", _labels(table.variable_labels, file)
+
+
+def _labels(listed: list[Any], file: str) -> tuple[Any, ...]:
+    try:
+        labels = tuple(map(_hashable, listed))
+        if len(set(labels)) == len(labels):
+            return labels
+    except (TypeError, RecursionError):
+        what = "a label is no text, number, or list of them"
+        raise ModelError(f"{file}: {what}") from None
+    raise ModelError(f"{file}: a label stands twice among variable_labels")
 
 
 def _hashable(label: Any) -> Any:

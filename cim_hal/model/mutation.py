@@ -25,15 +25,16 @@ import numpy as np
 
 from cim_hal.errors import ModelError
 from cim_hal.model.coefficients import (
-    are_integers,
     magnitude_sums,
     magnitudes,
     model_of,
     pairs_of,
+    unit_of,
 )
 from cim_hal.model.conversion import whole_number
 from cim_hal.model.enumeration import MAX_SPINS, all_energies
-from cim_hal.model.ising import IsingModel, Pairs, check_model
+from cim_hal.model.ising import IsingModel, check_model
+from cim_hal.model.pairs import Pairs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -74,12 +75,17 @@ def mutate(model: IsingModel, top: int, field_top: int | None = None) -> Mutated
     field_top = whole_number("field_top", top if field_top is None else field_top, ModelError, 1)
     pairs, h = _decisive_made_small(pairs_of(model), model.h.copy())
     peak = max(np.abs(pairs.values).max(initial=0) / top, np.abs(h).max(initial=0) / field_top)
-    if are_integers(pairs.values, h) and peak <= 1:
-        return MutatedModel(model_of(pairs, h, is_sparse=model.is_sparse), 1.0)
+    unit = unit_of(pairs.values, h)
+    if unit is not None and peak <= unit:
+        levels = Pairs(pairs.rows, pairs.columns, pairs.values / unit)
+        return MutatedModel(model_of(levels, h / unit, is_sparse=model.is_sparse), unit)
     if model.n_spins > MAX_SPINS:
+        needs = "have no unit of which all are multiples"
+        if unit is not None:
+            needs = f"need {np.ceil(peak / unit):g} times the {top} levels"
         raise ModelError(
-            f"the optimum of {model.n_spins} spins is not proven to be kept: couplings still need "
-            f"{peak:.3g} times the {top} levels once those that decide alone are small",
+            f"the optimum of {model.n_spins} spins is not proven to be kept: the numbers {needs}, "
+            "with those that decide alone made small",
             hint=f"up to {MAX_SPINS} spins it is proven by trying all; splitting proves it for any",
         )
     return _rounded(model, pairs, h, peak, (top, field_top))

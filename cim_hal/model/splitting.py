@@ -30,7 +30,8 @@ import numpy as np
 from cim_hal.errors import ModelError
 from cim_hal.model.coefficients import are_integers, model_of, pairs_of
 from cim_hal.model.conversion import require, whole_number
-from cim_hal.model.ising import IsingModel, Pairs, check_model
+from cim_hal.model.ising import IsingModel, check_model
+from cim_hal.model.pairs import Pairs
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,7 +86,9 @@ class SplitModel:
         )
         pairs = pairs_of(model)
         if not are_integers(pairs.values, model.h):
-            raise ModelError("a number of the model is no integer", hint="round it first")
+            raise ModelError(
+                "a number of the model is no integer below 2^53", hint="round it first"
+            )
         copies = _Copies.of(pairs, model.h, top, field_top)
         return cls(model, copies.joined(pairs, model, top, field_top), np.array(copies.copied, int))
 

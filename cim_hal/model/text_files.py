@@ -20,7 +20,14 @@ from cim_hal.errors import ModelError
 if TYPE_CHECKING:
     import scipy.sparse as sp
 
-__all__ = ["MATRIX_MARKET", "MAX_FILE_SPINS", "READINGS", "TextModel", "read_text"]
+__all__ = [
+    "MATRIX_MARKET",
+    "MAX_FILE_SPINS",
+    "READINGS",
+    "TextModel",
+    "check_matrix_market",
+    "read_text",
+]
 
 MAX_FILE_SPINS = 1_000_000
 MATRIX_MARKET = "%%matrixmarket"
@@ -105,6 +112,41 @@ def read_text(text: str, file: str, suffix: str, reading: str | None) -> TextMod
     if lines.vartype or (first is not None and len(first.words) == 3):
         return _coo(first, lines, file, reading)
     return _with_header(first or _Line(file, 1, []), lines, suffix, reading)
+
+
+def check_matrix_market(text: str, file: str) -> list[int]:
+    """Return the two or three sizes of a matrix of Matrix Market, once each line was looked at.
+
+    scipy reads 1_0 as 1, takes 1.5 for an integer, and leaves out what stands behind an entry.
+
+    Raises
+    ------
+    ModelError
+        Its sizes are not what it holds, or a line is not an entry.
+    """
+    lines = (
+        _Line(file, number, line.split())
+        for number, line in enumerate(text.split("\n"), start=1)
+        if line.strip() and line.lstrip()[0] != "%"
+    )
+    sizes = next(lines, _Line(file, 1, []))
+    kinds = text.partition("\n")[0].lower().split()
+    ends = 2 * (kinds[2:3] == ["coordinate"])
+    if len(sizes.words) != (3 if ends else 2) or not all(map(str.isdecimal, sizes.words)):
+        sizes.refuse(f"the file is no Matrix Market file: its sizes are {sizes.said}")
+    shape = sizes.integers("sizes")
+    if max(shape[:2]) > MAX_FILE_SPINS or (shape[2] if ends else shape[0] * shape[1]) > len(text):
+        sizes.refuse(f"the sizes {sizes.said} are more than it holds or is read")
+    n_values = {"pattern": 0, "complex": 2}.get("".join(kinds[3:4]), 1)
+    for line in lines:
+        if len(line.words) != ends + n_values:
+            line.refuse(f"{line.said} is not an entry")
+        _Line(file, line.number, line.words[:ends]).integers("a pair")
+        for word in line.words[ends:]:
+            line.weight(word)
+            if kinds[3:4] == ["integer"] and not INTEGER.fullmatch(word):
+                line.refuse(f"{word[:40]} is no integer, which the first line promises")
+    return shape
 
 
 class _Lines(Iterator[_Line]):

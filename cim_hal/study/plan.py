@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from os.path import normpath
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -16,12 +17,23 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["Cliff", "Family", "Level", "Point", "Study", "level_text", "read_study"]
+__all__ = [
+    "Cliff",
+    "Family",
+    "Level",
+    "Point",
+    "Safe",
+    "Study",
+    "level_text",
+    "read_study",
+    "study_of_machine",
+]
 
 MAX_POINTS, MAX_MODELS = 10_000, 10_000
 
 Level = float | str  # of a factor; whole numbers stay whole, and of `lowering` it is a policy
 Point = tuple[tuple[str, Level], ...]  # the level of each factor, in the order of the file
+_Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Levels = Annotated[list[int | float], Field(min_length=1, max_length=1000)]
 FactorLevels = Annotated[list[int | float | str], Field(min_length=1, max_length=1000)]
 
@@ -60,7 +72,7 @@ class _Models(FileTable):
     def _is_not_empty(self) -> _Models:
         if not self.files and not self.family:
             raise ValueError("there are none: give files, or a [[models.family]]")
-        if len(set(self.files)) < len(self.files):
+        if len({normpath(name) for name in self.files}) < len(self.files):
             raise ValueError("files: a file stands twice, and would count as two models")
         if unknown := set(self.targets) - set(self.files):
             raise ValueError(f"targets of files that are not listed: {', '.join(sorted(unknown))}")
@@ -73,11 +85,25 @@ class _Train(FileTable):
     seeds: Annotated[int, Field(ge=1, le=1000)] = 10
     options: dict[str, Any] = Field(default_factory=dict)
 
+    @model_validator(mode="after")
+    def _have_seeds_of_their_own(self) -> _Train:
+        if "seed" in self.options:
+            raise ValueError("options: the seed of each training is that of the study")
+        return self
+
 
 class _Machine(FileTable):
     device: str = "emulator"
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
     settings: dict[str, float | int] = Field(default_factory=dict)
+    seeds: Annotated[tuple[_Seed, ...], Field(max_length=1000, strict=False)] = ()
+    seed_setting: str = "imperfections.seed"
+
+    @model_validator(mode="after")
+    def _seeds_are_machines(self) -> _Machine:
+        if len(self.seeds) == 1 or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError("seeds: give two or more, each once: they are machines of one kind")
+        return self
 
 
 class _Repeat(FileTable):
@@ -127,6 +153,13 @@ class Cliff(FileTable):
     resolution: Annotated[float, Field(gt=0)] | None = None
 
 
+class Safe(FileTable):
+    """A success probability that is enough, and how sure that has to be at all points at once."""
+
+    at_least: Annotated[float, Field(gt=0, lt=1)]
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+
+
 class Study(FileTable):
     """A study file; it is validated whole before any work."""
 
@@ -137,6 +170,7 @@ class Study(FileTable):
     factors: dict[str, FactorLevels]
     repeat: _Repeat = _Repeat()
     nuisance: _Nuisance | None = None
+    safe: Safe | None = None
     cliff: Annotated[tuple[Cliff, ...], Field(max_length=100, strict=False)] = ()
 
     @field_validator("factors", mode="before")
@@ -147,22 +181,32 @@ class Study(FileTable):
 
     @model_validator(mode="after")
     def _is_possible(self) -> Study:
+        self._check_task()
+        self._check_factors()
+        if self.machine.seeds:
+            self._check_seeds(self.machine.seed_setting)
+        self._check_cliffs()
+        if self.nuisance is not None:
+            self._check_nuisance(self.nuisance)
+        return self
+
+    def _check_factors(self) -> None:
         if not self.factors:
             raise ValueError("factors: there are none; give one level of one, at least")
-        self._check_task()
         for name, levels in self.factors.items():
             if len(set(levels)) < len(levels):
                 raise ValueError(f"factors.{name}: a level stands twice")
             _check_kind(name, levels)
-        if both := self.machine.settings.keys() & self.factors.keys():
-            raise ValueError(f"machine.settings: {', '.join(sorted(both))} is a factor already")
-        self._check_cliffs()
-        if self.nuisance is not None:
-            self._check_nuisance(self.nuisance)
+        fixed = {
+            "machine.settings": self.machine.settings,
+            "train.options": self.train.options if self.train else {},
+        }
+        for where, values in fixed.items():
+            if both := values.keys() & self.factors.keys():
+                raise ValueError(f"{where}: {', '.join(sorted(both))} is a factor already")
         n_points = len(list(itertools.islice(self.points(), MAX_POINTS + 1)))
         if n_points > MAX_POINTS:
             raise ValueError(f"factors: more than {MAX_POINTS} combinations of levels")
-        return self
 
     def _check_task(self) -> None:
         for name, table in {"sample": self.models, "train": self.train}.items():
@@ -170,6 +214,13 @@ class Study(FileTable):
             if (table is not None) != (self.study.task == name):
                 needs = "needs" if self.study.task == name else "has no"
                 raise ValueError(f"a study with task = {self.study.task!r} {needs} {what}")
+
+    def _check_seeds(self, setting: str) -> None:
+        if self.train is not None or self.nuisance is not None:
+            what = "[nuisance]" if self.nuisance else "trainings"
+            raise ValueError(f"machine.seeds: a study with {what} has one machine")
+        if setting in {**self.factors, **self.machine.settings}:
+            raise ValueError(f"machine.seeds: {setting} is a factor or a setting already")
 
     def _check_cliffs(self) -> None:
         for cliff in self.cliff:
@@ -193,6 +244,13 @@ class Study(FileTable):
         names = list(self.factors)
         for levels in itertools.product(*self.factors.values()):
             yield tuple(zip(names, levels, strict=True))
+
+
+def study_of_machine(seed: int, runs: int) -> Study:
+    """Return a study of one point on a machine as it is, of models that are at hand."""
+    head = _Head(name="machine", seed=seed)
+    repeat = _Repeat.model_construct(runs=runs, width=None, max_runs=None)  # its driver has a limit
+    return Study.model_construct(study=head, factors={}, repeat=repeat)
 
 
 def _check_kind(name: str, levels: list[Any]) -> None:

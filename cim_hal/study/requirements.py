@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from cim_hal.errors import CimError, StudyError
 from cim_hal.machine.lowering import lower
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cim_hal.study.plan import Study
     from cim_hal.study.tasks import TrainTask
 
-__all__ = ["check_alike", "check_study"]
+__all__ = ["check_alike", "check_study", "facts_of", "refuse_other"]
 
 ALIKE = (
     "has_field",
@@ -27,6 +27,7 @@ ALIKE = (
     "field_bits",
     "default_pump",
     "default_round_trips",
+    "round_trip_s",
     "settings",
 )
 
@@ -47,7 +48,8 @@ def check_study(
         task.check(study.train.options, study.factors)
     known = {setting.name: setting for setting in capabilities.settings}
     tuned = study.nuisance.levels if study.nuisance else {}
-    for name, levels in {**study.factors, **tuned}.items():
+    seeds = {study.machine.seed_setting: study.machine.seeds} if study.machine.seeds else {}
+    for name, levels in {**study.factors, **tuned, **seeds}.items():
         if name in own and task is None:
             check_job_factor(name, levels, capabilities)
         elif name in own:
@@ -85,12 +87,23 @@ def _check_lowering(study: Study, name: str, model: IsingModel, capabilities: Ca
 
 def check_alike(machines: Sequence[Capabilities]) -> None:
     """Refuse machines of several kinds: which of them had a job would be by chance."""
-    first = machines[0]
-    for other in machines[1:]:
-        for name in ALIKE:
-            if getattr(other, name) != getattr(first, name):
-                raise StudyError(
-                    f"{first.name} and {other.name} differ in {name}: a study has machines of one "
-                    "kind",
-                    hint="run the study once on each, in folders of their own",
-                )
+    first, *others = map(facts_of, machines)
+    for other in others:
+        refuse_other(first, other, "{} and ")
+
+
+def refuse_other(first: Mapping[str, Any], other: Mapping[str, Any], what: str) -> None:
+    """Refuse a machine of another kind, by the facts of both; `what` names the first."""
+    for name in ALIKE:
+        if other.get(name) != first.get(name):
+            raise StudyError(
+                f"{what.format(first.get('name'))}{other['name']} differ in {name}: a study has "
+                "machines of one kind",
+                hint="run the study once on each, in folders of their own",
+            )
+
+
+def facts_of(capabilities: Capabilities) -> dict[str, Any]:
+    """Return what machines of one kind have in common, and the name."""
+    found = capabilities.model_dump(mode="json")
+    return {name: found[name] for name in ("name", *ALIKE)}

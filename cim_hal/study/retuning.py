@@ -19,7 +19,7 @@ from cim_hal.study.verdicts import references_of, verdicts
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from cim_hal.study.plan import Point
+    from cim_hal.study.plan import Level, Point
     from cim_hal.study.rows import Row, RowFile
     from cim_hal.study.sweep import Sweep
 
@@ -63,11 +63,12 @@ def retuned_summary(
     of_point = by_point(row for row in rows.values() if row.model not in apart)
     chosen = [row for point in dict.fromkeys(best.values()) for row in of_point[point]]
     found = verdicts(chosen, references_of(study.factors, machines.capabilities))
+    points = [_point(machines, rows, *pair) for pair in best.items()]
     return {
-        "points": [_point(machines, rows, *pair) for pair in best.items()],
+        "points": points,
         "verdicts": found,
         "runs_to_tune": sum(row.runs for row in rows.values() if row.model in apart),
-        "warnings": _warnings(fixed, found),
+        "warnings": _warnings(fixed, found, points),
     }
 
 
@@ -91,12 +92,17 @@ def _point(machines: Sweep, rows: dict[str, Row], point: Point, tuned: Point) ->
     }
 
 
-def _warnings(fixed: Sequence[dict[str, Any]], tuned: Sequence[dict[str, Any]]) -> list[str]:
+def _warnings(
+    fixed: Sequence[dict[str, Any]],
+    tuned: Sequence[dict[str, Any]],
+    points: Sequence[dict[str, Any]],
+) -> list[str]:
     """Return a sentence for each level whose loss is gone where other settings suit it."""
     left = {(found["factor"], found["level"]): found for found in tuned}
     return [
         f"{found['factor']} = {level_text(found['level'])}: the loss of "
-        f"{100 * found['lost']:.1f} points is not the factor's: re-tuned it is "
+        f"{100 * found['lost']:.1f} points {_blame(found, left[key])} the factor's: with "
+        f"{_chosen(points, *key)} it is "
         f"{100 * left[key]['lost']:.1f} "
         f"[{100 * left[key]['low']:.1f}, {100 * left[key]['high']:.1f}]"
         for found in fixed
@@ -104,3 +110,16 @@ def _warnings(fixed: Sequence[dict[str, Any]], tuned: Sequence[dict[str, Any]]) 
         and (key := (found["factor"], found["level"])) in left
         and not left[key]["degrades"]
     ]
+
+
+def _blame(fixed: dict[str, Any], tuned: dict[str, Any]) -> str:
+    if tuned["equal"] or tuned["improves"]:
+        return "is not"
+    return "is not all" if tuned["high"] < fixed["low"] else "may not be"
+
+
+def _chosen(points: Sequence[dict[str, Any]], factor: str, level: Level) -> str:
+    """Return the settings that were chosen at a level, at any levels of the other factors."""
+    here = [point["nuisance"] for point in points if point["factors"][factor] == level]
+    chosen = {name: dict.fromkeys(level_text(each[name]) for each in here) for name in here[0]}
+    return ", ".join(f"{name} = {' or '.join(levels)}" for name, levels in chosen.items())

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cim_hal.study.folder import draw_apart, draw_models, keep_machines, prepare_folder
 from cim_hal.study.retuning import retune, retuned_summary
 from cim_hal.study.rows import Row, RowFile, export_csv, export_parquet
 from cim_hal.study.summary import cliff_of, next_level, summary, takes_whole
-from cim_hal.study.sweep import Sweep, draw_apart, draw_models, prepare_folder
+from cim_hal.study.sweep import Sweep
 
 if TYPE_CHECKING:
     from cim_hal.study.plan import Point, Study
@@ -63,6 +64,7 @@ def run_study(
     study = prepare_folder(file, folder, resume=resume)
     instances, apart = list(draw_models(study, folder)), list(draw_apart(study))
     with Sweep(study, instances, apart=apart, targets=targets, jobs=jobs) as machines:
+        keep_machines(folder, machines.capabilities, machines.targets)
         rows = RowFile(folder)
         try:
             points = list(study.points())

@@ -126,8 +126,8 @@ def error_of(values: NDArray[np.float64]) -> tuple[float, int]:
     """
     found = _over_clusters(values, np.mean)
     df = min(map(len, found)) - 1
-    if df == 0:
-        return math.inf, df
+    if df < 1:
+        return math.inf, 0
     return math.sqrt(sum(float(means.var(ddof=1)) / len(means) for means in found)), df
 
 

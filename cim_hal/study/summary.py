@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from cim_hal.study.exhaustion import Survival, survival
 from cim_hal.study.job_factors import WHOLE_JOB_FACTORS
 from cim_hal.study.quantiles import quantiles_of
 from cim_hal.study.rows import by_point
+from cim_hal.study.safe import safe_places, said_of_region
 from cim_hal.study.shares import Interval, of_models, repeats
 from cim_hal.study.solution_times import Length, optimum_of, run_seconds, said_of, solution_time
 from cim_hal.study.verdicts import references_of, verdicts
@@ -22,7 +23,7 @@ from cim_hal.study.verdicts import references_of, verdicts
 if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.model.ising import IsingModel
-    from cim_hal.study.plan import Cliff, Level, Point
+    from cim_hal.study.plan import Cliff, Level, Point, Study
     from cim_hal.study.quantiles import Quantile
     from cim_hal.study.rows import Row
     from cim_hal.study.sweep import Sweep
@@ -118,15 +119,20 @@ def _until_success(
         "r99": r99.value,
         "r99_low": r99.low,
         "r99_high": r99.high,
-        "r99_quantiles": [
-            _said_of_quantile(found) for found in quantiles_of(*sweep.counts(point, rows))
-        ],
+        "r99_quantiles": _quantiles(sweep, point, rows),
         "run_s": run_s,
         "tts": time.value,
         "tts_low": time.low,
         "tts_high": time.high,
         "energy_gap": float(np.mean([row.gap for row in here])),
     }
+
+
+def _quantiles(sweep: Sweep, point: Point, rows: dict[str, Row]) -> list[dict[str, Any]]:
+    """Return quantiles over models on one machine; none where machines are drawn too."""
+    if sweep.study.machine.seeds:
+        return []
+    return [_said_of_quantile(found) for found in quantiles_of(*sweep.counts(point, rows))]
 
 
 def _said_of_quantile(found: Quantile) -> dict[str, Any]:
@@ -234,14 +240,17 @@ def _others(factors: dict[str, Level], name: str) -> dict[str, Level]:
 def summary(sweep: Sweep, rows: dict[str, Row], points: Sequence[Point]) -> dict[str, Any]:
     """Return ``summary.json``."""
     rounding = Rounding(sweep)
-    of_point = by_point(rows.values())
+    of_each = by_point(rows.values())
+    of_point = {
+        point: [row for one in sweep.on_machines(point) for row in of_each[one]] for point in points
+    }
     found = [point_summary(sweep, point, rows, of_point[point], rounding) for point in points]
     study, width = sweep.study, sweep.study.repeat.width
     wide = [p for p in found if width is not None and p["high"] - p["low"] > width]
     return {
         "format": 1,
         "study": study.study.name,
-        "figure": "success probability" if study.train is None else "test accuracy",
+        "figure": _figure(study),
         "device": sweep.capabilities.name,
         "machine": sweep.capabilities.model_dump(mode="json"),
         "points": found,
@@ -251,9 +260,12 @@ def summary(sweep: Sweep, rows: dict[str, Row], points: Sequence[Point]) -> dict
             for others in _combinations(found, cliff.factor)
         ],
         "verdicts": verdicts(
-            [row for row in rows.values() if row.factors.keys() == study.factors.keys()],
+            [row for here in of_point.values() for row in here],
             references_of(study.factors, sweep.capabilities),
+            machine=study.machine.seed_setting if study.machine.seeds else "",
         ),
+        "safe": _safe(sweep, rows),
+        "machine_seeds": list(study.machine.seeds),
         "run_s_from": "driver" if sweep.capabilities.round_trip_s is None else "round trips",
         "time_to_solution": _times(sweep, rows, points, of_point),
         "targets": dict(sorted((i.name, i.target.source) for i in sweep.instances)),
@@ -261,6 +273,25 @@ def summary(sweep: Sweep, rows: dict[str, Row], points: Sequence[Point]) -> dict
         "is_complete": not wide,
         "too_wide": [p["factors"] for p in wide],
     }
+
+
+def _figure(study: Study) -> str:
+    return "success probability" if study.train is None else "test accuracy"
+
+
+def _safe(sweep: Sweep, rows: dict[str, Row]) -> dict[str, Any] | None:
+    """Return the safe region among the points of the file: those a cliff added were chosen."""
+    study = sweep.study
+    if study.safe is None:
+        return None
+
+    def low_of(point: Point) -> Callable[[float], float]:
+        return lambda level: sweep.share(point, rows, level=level).of_family.low
+
+    wanted = study.safe.at_least, study.safe.confidence
+    points = list(study.points())
+    safe = safe_places([low_of(point) for point in points], *wanted)
+    return said_of_region([dict(point) for point in points], safe, *wanted, _figure(study))
 
 
 def _times(

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import queue
-import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,12 +17,9 @@ import numpy as np
 from cim_hal.client.session import open_device
 from cim_hal.errors import StudyError
 from cim_hal.machine.config import MachineConfig
-from cim_hal.model.files import read_model
-from cim_hal.study.families import Instance, Target, draw, target_of
 from cim_hal.study.job_factors import JOB_FACTORS, schedule_of
-from cim_hal.study.plan import Family, Point, Study, read_study
 from cim_hal.study.requirements import check_alike, check_study
-from cim_hal.study.rows import ROWS, Row, RowFile, key_of
+from cim_hal.study.rows import Row, RowFile, key_of
 from cim_hal.study.shares import Share, share_of
 from cim_hal.study.tasks import TrainTask, train_task
 
@@ -33,12 +28,10 @@ if TYPE_CHECKING:
 
     from cim_hal.client.session import Session
     from cim_hal.machine.capabilities import Capabilities
+    from cim_hal.study.families import Instance
+    from cim_hal.study.plan import Point, Study
 
-__all__ = ["STUDY", "TEST", "Sweep", "draw_apart", "draw_models", "prepare_folder", "repeat_row"]
-
-STUDY = "study.toml"
-TEST = "test samples"  # the source of targets of trainings
-APART = 1_000_000  # from here on models of a family are for tuning only
+__all__ = ["Sweep", "repeat_row"]
 
 Report = Callable[[Row, int, int], None]  # a row, jobs done, jobs known so far
 
@@ -81,13 +74,14 @@ class Sweep:
         instances: Sequence[Instance],
         *,
         apart: Sequence[Instance] = (),
-        targets: Sequence[str] = (),
+        targets: Sequence[MachineConfig | str] = (),
         jobs: int = 1,
     ) -> None:
         self.study, self.instances, self.apart = study, instances, apart
         self._numbers = {i.name: number for number, i in enumerate([*instances, *apart])}
         self._stack, self._sessions = ExitStack(), queue.SimpleQueue[Any]()
         machine, machines = study.machine, list[Any]()
+        self.targets = dict[str, str | None]()  # by the name of the machine; None of the study's
         try:
             for target in targets or [machine.device]:
                 config = MachineConfig.of(target, None if targets else machine.options)
@@ -95,6 +89,7 @@ class Sweep:
                     session = self._stack.enter_context(open_device(config))
                     self._sessions.put((session, config))
                     machines.append(session)
+                    self.targets[session.capabilities.name] = config.target if targets else None
             self.n_workers = max(len(targets), 1) * jobs
             self.capabilities: Capabilities = machines[0].capabilities
             check_alike([session.capabilities for session in machines])
@@ -118,7 +113,8 @@ class Sweep:
         """
         waiting, batch = list(points), 0
         while waiting:
-            jobs = [_Job(p, instance, batch) for p in waiting for instance in self.instances]
+            here = [one for point in waiting for one in self.on_machines(point)]
+            jobs = [_Job(p, instance, batch) for p in here for instance in self.instances]
             self._make(jobs, rows, report)
             batch += 1
             waiting = [p for p in waiting if self._needs_more(p, rows.rows, batch)]
@@ -142,10 +138,24 @@ class Sweep:
     def counts(
         self, point: Point, rows: dict[str, Row], n_batches: int | None = None
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the successes of each model at a point, and its runs."""
-        found = np.array([self._counts(point, i, rows, n_batches) for i in self.instances])
-        has_runs = found[:, 1] > 0
-        return found[has_runs, 0], found[has_runs, 1]
+        """Return the successes of each model at a point, and its runs.
+
+        Where the study has several machines they are arrays (models, machines).
+        """
+        places = self.on_machines(point)
+        found = np.array(
+            [
+                [self._counts(one, instance, rows, n_batches) for one in places]
+                for instance in self.instances
+            ]
+        )
+        found = found[:, 0] if len(places) == 1 else found
+        return found[..., 0], found[..., 1]
+
+    def on_machines(self, point: Point) -> list[Point]:
+        """Return a point on each machine of the study, which its seed makes."""
+        machine = self.study.machine
+        return [(*point, (machine.seed_setting, seed)) for seed in machine.seeds] or [point]
 
     def _make_job(self, session: Session, point: Point, instance: Instance, batch: int) -> Row:
         seed = self.seed_of(instance, batch)
@@ -266,85 +276,6 @@ def _software() -> str:
 
 
 # ---- before work begins ---------------------------------------------------------------------
-
-
-def draw_models(study: Study, folder: Path, *, are_copies: bool = True) -> Iterator[Instance]:
-    """Yield the models of a study with their targets.
-
-    Files are the copies in the `folder` of the results, or relative to the folder of the study.
-    """
-    for k in range(study.train.seeds if study.train else 0):
-        yield Instance(f"seed-{k}", None, Target(0.0, TEST))
-    models = study.models
-    if models is None:
-        return
-    for number, name in enumerate(models.files):
-        path = _copy_of(folder, number, name) if are_copies else folder / name
-        model = read_model(path).model
-        given = models.targets.get(name)
-        known = None if given is None else Target(given, "given")
-        yield Instance(name, model, known or target_of(model, None, (study.study.seed,)))
-    for number, family in enumerate(models.family):
-        for k in range(family.count):
-            yield _drawn(family, number, k, f"{family.kind}-{family.n}-{number}.{k}")
-
-
-def draw_apart(study: Study) -> Iterator[Instance]:
-    """Yield models of the same families that are for tuning only."""
-    if study.nuisance is None or study.models is None:
-        return
-    for number, family in enumerate(study.models.family):
-        for k in range(study.nuisance.models):
-            yield _drawn(family, number, APART + k, f"apart-{family.kind}-{family.n}-{number}.{k}")
-
-
-def _drawn(family: Family, number: int, k: int, name: str) -> Instance:
-    try:
-        return draw(family.kind, family.n, (family.seed, number, k), name)
-    except ValueError as error:
-        raise StudyError(f"models.family number {number + 1}: {error}") from None
-
-
-def prepare_folder(file: Path, folder: Path, *, resume: bool) -> Study:
-    """Return the study of a file, and put a copy of the file into the folder of its results.
-
-    `StudyError` if there are results already and they are not to be resumed, or of another study.
-    """
-    study, copy = read_study(file), folder / STUDY
-    if _has_rows(folder) and copy.exists():
-        if copy.read_bytes() != file.read_bytes():
-            hint = "choose another folder, or bring back the file"
-            raise StudyError(f"{folder} holds another study than {file}", hint=hint)
-        if not resume:
-            hint = "go on with --resume, or choose another folder"
-            raise StudyError(f"{folder} holds results of this study", hint=hint)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not _has_rows(folder):
-            for number, name in enumerate(study.models.files if study.models else ()):
-                _keep_model(file.parent / name, _copy_of(folder, number, name))
-            shutil.copyfile(file, copy)
-    except OSError as error:
-        raise StudyError(f"{folder} cannot be written: {error.strerror}") from None
-    return study
-
-
-def _has_rows(folder: Path) -> bool:
-    """Return whether there are results: a study that was refused has left only its file."""
-    path = folder / ROWS
-    return path.exists() and path.stat().st_size > 0
-
-
-def _copy_of(folder: Path, number: int, name: str) -> Path:
-    return folder / "models" / f"{number}-{Path(name).name}"
-
-
-def _keep_model(path: Path, copy: Path) -> None:
-    copy.parent.mkdir(exist_ok=True)
-    try:
-        shutil.copyfile(path, copy)
-    except OSError as error:
-        raise StudyError(f"models.files: {path} cannot be read: {error.strerror}") from None
 
 
 def repeat_row(sweep: Sweep, row: Row) -> Row:

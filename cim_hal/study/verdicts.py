@@ -10,6 +10,7 @@ import numpy as np
 
 from cim_hal.study.job_factors import WHOLE_JOB_FACTORS
 from cim_hal.study.plan import Level, level_text
+from cim_hal.study.shares import error_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -23,9 +24,15 @@ MARGIN = 0.05  # two success probabilities no further apart are equal
 
 
 def verdicts(
-    rows: Sequence[Row], references: dict[str, Level], *, error_rate: float = 0.05
+    rows: Sequence[Row],
+    references: dict[str, Level],
+    *,
+    machine: str = "",
+    error_rate: float = 0.05,
 ) -> list[dict[str, Any]]:
     """Compare each level of each factor with its reference, paired by model, over other factors.
+
+    `machine` is the setting whose values are machines that are drawn, as models are.
 
     `references` are chosen before the rows are seen: a best level found in them would be too good.
     `degrades` and `improves` are Student's tests of the differences, `equal` is two one-sided tests
@@ -33,7 +40,9 @@ def verdicts(
     each kind of wrong verdict has at most the probability `error_rate` in all of the study, where
     the differences of models are nearly normal.
     """
-    compared = [found for name in references for found in _comparisons(rows, name, references)]
+    compared = [
+        found for name in references for found in _comparisons(rows, name, references, machine)
+    ]
     for kind in ("degrades", "improves", "equal"):
         rejected = _holm([found.pop(f"p_{kind}") for found in compared], error_rate)
         for found, is_so in zip(compared, rejected, strict=True):
@@ -44,20 +53,20 @@ def verdicts(
 
 
 def _comparisons(
-    rows: Sequence[Row], name: str, references: dict[str, Level]
+    rows: Sequence[Row], name: str, references: dict[str, Level], machine: str
 ) -> Iterator[dict[str, Any]]:
     """Yield differences of a factor's levels to its reference, with p-values of all tests."""
     from scipy.stats import t
 
     others = [factor for factor in references if factor != name]
-    shares, reference = _by_level(rows, name, others), references[name]
+    shares, reference = _by_level(rows, name, others, machine), references[name]
     for level in sorted(shares.keys() - {reference}):
         lost, least = _losses(shares[reference], shares[level])
-        if len(lost) < 2:
+        error, df = error_of(lost)
+        if df < 1:
             continue
-        mean, df = float(lost.mean()), len(lost) - 1
-        spread = float(lost.std(ddof=1))
-        error = spread / math.sqrt(len(lost)) if spread > 1e-9 else least
+        mean = float(lost.mean())
+        error = error if error > 1e-9 else least
         half = float(t.ppf(0.975, df)) * error
         yield {
             "factor": name,
@@ -89,15 +98,19 @@ def references_of(factors: dict[str, list[Any]], capabilities: Capabilities) -> 
     }
 
 
-Place = tuple[str, tuple[Level, ...]]  # a model, at levels of the other factors
+# A model and a machine, at levels of the other factors.
+Place = tuple[tuple[str, Level], tuple[Level, ...]]
 Counts = dict[Place, tuple[int, int]]  # successes and runs
 
 
-def _by_level(rows: Sequence[Row], name: str, others: Sequence[str]) -> dict[Level, Counts]:
+def _by_level(
+    rows: Sequence[Row], name: str, others: Sequence[str], machine: str
+) -> dict[Level, Counts]:
     """Return the successes of each model, at levels of the others, for each level of a factor."""
     counts: dict[Level, Counts] = {}
     for row in rows:
-        place = row.model, tuple(row.factors[other] for other in others)
+        which = row.model, row.factors.get(machine, 0)
+        place = which, tuple(row.factors[other] for other in others)
         found = counts.setdefault(row.factors[name], {})
         successes, runs = found.get(place, (0, 0))
         found[place] = successes + row.successes, runs + row.runs
@@ -105,24 +118,24 @@ def _by_level(rows: Sequence[Row], name: str, others: Sequence[str]) -> dict[Lev
 
 
 def _losses(reference: Counts, level: Counts) -> tuple[NDArray[np.float64], float]:
-    """Return the mean loss of each model over levels of the others where both were measured.
+    """Return the mean loss of each model on each machine, over places where both were measured.
 
     A level that a cliff added stands at some of the others only, and jobs differ in number: means
     of all rows of each level would differ by these. The second value is the error of the mean of
     the runs alone, of one success and one failure more at each place, for models that all lose the
     same and so show no spread.
     """
-    lost: dict[str, list[float]] = {}
-    variance: dict[str, list[float]] = {}
+    lost: dict[tuple[str, Level], list[float]] = {}
+    variance: dict[tuple[str, Level], list[float]] = {}
     for place in sorted(reference.keys() & level.keys()):
         (hits, runs), (hits_here, runs_here) = reference[place], level[place]
         lost.setdefault(place[0], []).append(hits / runs - hits_here / runs_here)
         of_runs = _variance(hits, runs) + _variance(hits_here, runs_here)
         variance.setdefault(place[0], []).append(of_runs)
     squares = [np.mean(found) / len(found) for found in variance.values()]
-    return np.array([float(np.mean(found)) for found in lost.values()]), (
-        math.sqrt(sum(squares)) / max(len(squares), 1)
-    )
+    n_machines = max(len({number for _, number in lost}), 1)
+    means = np.array([float(np.mean(found)) for found in lost.values()])
+    return means.reshape(-1, n_machines), math.sqrt(sum(squares)) / max(len(squares), 1)
 
 
 def _variance(successes: int, runs: int) -> float:

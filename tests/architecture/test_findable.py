@@ -25,6 +25,7 @@ EXERCISED_BY = {
     "cim_hal.cli.jobs": "integration/test_cli_jobs.py",
     "cim_hal.cli.key_commands": "integration/test_security.py",
     "cim_hal.cli.machines": "integration/test_cli.py",
+    "cim_hal.cli.compare": "integration/test_devices.py",
     "cim_hal.cli.precision": "unit/cim_hal/study/test_precision.py",
     "cim_hal.cli.sweep_report": "integration/test_sweep.py",
     "cim_hal.study.run": "integration/test_sweep.py",

@@ -17,7 +17,7 @@ count = 6
 device = "emulator"
 settings = {saturation = 300, "adc.full_scale" = 0.12}
 [factors]
-adc.bits = [8, 2]
+adc.bits = [8, 2, 0]
 [repeat]
 runs = 32
 [nuisance]
@@ -37,10 +37,13 @@ def test_a_loss_that_is_gone_when_another_setting_follows_is_told(run, study, tm
     status, out, err = run("sweep", str(study), "--out", str(tmp_path / "out"))
     assert status == 0, err
     assert "adc.bits = 2: the loss of" in out
+    assert "the factor's: with adc.full_scale = 0.01 it is" in out
     retuned = json.loads((tmp_path / "out/summary.json").read_text())["retuned"]
     at = {point["factors"]["adc.bits"]: point for point in retuned["points"]}
     assert at[2]["nuisance"] == {"adc.full_scale": 0.01}
-    assert retuned["runs_to_tune"] == 2 * 2 * 2 * 32
+    assert retuned["runs_to_tune"] == 3 * 2 * 2 * 32
+    page = (tmp_path / "out/report.html").read_text()
+    assert "<!-- none -->" in page  # 0 bits are an ideal converter, and stand last
     lines = (tmp_path / "out/rows.jsonl").read_text().splitlines()
     models = {json.loads(line)["model"] for line in lines}
     assert len([name for name in models if name.startswith("apart")]) == 2

@@ -53,6 +53,8 @@ def test_a_study_of_trainings_tells_accuracy_and_its_rows_repeat(run, study, tmp
         ('"digits"', '"digts"', "one of digits"),
         ("train_samples = 8", "train_samples = 100000", "training samples"),
         ("iterations = 2", "iterationz = 2", "iterationz"),
+        ("iterations = 2", "seed = 2", "that of the study"),
+        ("iterations = 2", "coupling_bits = 2", "a factor already"),
         ("classes = [0, 1]", "classes = [3]", "two numbers"),
         ("noise", "noize", "did you mean noise"),
         ('task = "train"', 'task = "sample"', "needs [models]"),

@@ -239,3 +239,61 @@ def test_a_dry_run_counts_and_writes_nothing(run, study, tmp_path):
     assert status == 0
     assert "4 points x 4 models = 16 jobs" in out
     assert not (tmp_path / "out").exists()
+
+
+def test_another_kind_of_machine_makes_no_rows_beside_those_that_are_there(run, study, tmp_path):
+    """The machine of the study is told by its settings; the row of another is repeated on that."""
+    out, other = tmp_path / "out", tmp_path / "other.toml"
+    other.write_text('driver = "emulator-mean-field"\n[settings]\nnoise = 0.3\n')
+    assert sweep(run, study, "--out", out, "--device", other)[0] == 0
+    status, _, err = sweep(run, study, "--out", out, "--resume")
+    assert status == 2
+    assert "differ in settings" in err
+    assert sweep(run, study, "--out", out, "--resume", "--device", other)[0] == 0
+    status, said, _ = sweep(run, "--row", "3", out, "--json")
+    assert status == 0
+    assert json.loads(said)["is_same"] is True
+
+
+MACHINES = """
+[study]
+name = "Gain of modulators"
+[[models.family]]
+kind = "sk-pm1"
+n = 10
+count = 4
+[machine]
+device = "emulator"
+seeds = [1, 2, 3]
+[factors]
+imperfections.injection_gain_error = [0, 0.4]
+round_trips = [50, 100, 200]
+[repeat]
+runs = 8
+[safe]
+at_least = 0.01
+confidence = 0.9
+"""
+
+
+def test_machines_are_drawn_as_models_are_and_the_safe_region_is_told(run, study, tmp_path):
+    study.write_text(MACHINES)
+    status, out, _ = sweep(run, study, "--dry-run")
+    assert status == 0
+    assert "6 points x 4 models x 3 machines = 72 jobs" in out
+    status, out, err = sweep(run, study, "--out", tmp_path / "out")
+    assert status == 0, err
+    assert "success probability is at least 0.01, with 90 % for all together" in out
+    summary, rows = summary_of(tmp_path / "out"), rows_of(tmp_path / "out")
+    assert len(rows) == 72
+    assert {row["factors"]["imperfections.seed"] for row in rows} == {1, 2, 3}
+    assert [point["n_runs"] for point in summary["points"]] == [4 * 3 * 8] * 6
+    assert summary["verdicts"][0]["n_instances"] == 4
+    page = (tmp_path / "out/report.html").read_text()
+    assert "4 models on 3 machines" in page
+    assert "Machines are drawn as models are" in page
+    assert sweep(run, "--row", "7", tmp_path / "out")[0] == 0
+    study.write_text(MACHINES.replace('"emulator"', '"emulator-mean-field"'))
+    status, _, err = sweep(run, study, "--out", tmp_path / "other")
+    assert status == 2
+    assert "imperfections" in err

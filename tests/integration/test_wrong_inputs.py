@@ -32,6 +32,7 @@ BASE: dict[str, dict[str, str]] = {
     "calibrate": HERE,
     "chaos": {"target": SERVER},
     "check": {"path": "file", "target": SERVER},
+    "compare": {"model_path": "graph", "devices": "counted:make"},
     "conform": HERE,
     "convert": {"source": "graph", "target": "new"},
     "couplings": THERE | {"action": "list"},

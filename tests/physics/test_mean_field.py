@@ -244,10 +244,12 @@ def test_every_saturation_rests_under_a_field_at_its_fixed_point(start, saturati
 @pytest.mark.parametrize("saturation", SATURATIONS)
 @pytest.mark.parametrize("integrator", [EulerMaruyama(), Heun(), RungeKutta4()])
 def test_every_integrator_has_the_same_fixed_points(start, saturation, integrator):
-    machine = MeanField(saturation=saturation, integrator=integrator, precision="double")
+    machine = MeanField(
+        saturation=saturation, integrator=integrator, time_step=0.2, precision="double"
+    )
     block = start(machine, ALONE)
     block.x[:] = 0.3
-    advance(block, 1.3, steps=4000)
+    advance(block, 1.3, steps=1000)
     assert block.amplitudes()[0, 0] == pytest.approx(rest(saturation, 1.3, 0.0), abs=1e-12)
 
 

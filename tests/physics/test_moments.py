@@ -185,7 +185,7 @@ def test_records_and_what_remains_add_up_for_a_pair_with_feedback(sign, electron
         assert mode @ moments.x @ mode == pytest.approx(S[0, 0], abs=allowed)
 
 
-@pytest.mark.parametrize("make", [slow(wigner), slow(positive_p), gaussian])
+@pytest.mark.parametrize("make", [slow(wigner), slow(positive_p), slow(gaussian)])
 def test_a_gauge_flip_changes_no_more_than_the_sign_of_correlations(make):
     machine = make(8.0, coupling_gain=0.2)
     options = {"pump": 0.7, "settle": 600, "samples": 4, "spacing": 50}

@@ -70,6 +70,7 @@ def test_the_output_of_the_wigner_model_has_the_textbook_spectrum(start, pump, e
     check(quiet, lambda w: theory(w).squeezed, bias=2e-3, highest=8.0)
 
 
+@pytest.mark.slow
 def test_squeezing_at_the_line_centre_in_decibels(start):
     # 1 - 4 p / (1 + p)^2 = 1/9 at p = 1/2: -9.54 dB outside, where inside it is -1.76 dB
     segment = 4 * SEGMENT

@@ -114,8 +114,8 @@ def settled(coupling: CouplingMatrix, machine: TruncatedWigner, pump: float, tim
     ("shape", "corrected", "integrator"),  # each two of them in every way
     [
         ("dense", True, None),
-        ("dense", False, EulerMaruyama()),
-        ("sparse", True, EulerMaruyama()),
+        pytest.param("dense", False, EulerMaruyama(), marks=pytest.mark.slow),
+        pytest.param("sparse", True, EulerMaruyama(), marks=pytest.mark.slow),
         ("sparse", False, None),
     ],
 )

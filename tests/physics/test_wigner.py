@@ -15,6 +15,11 @@ PAIR = np.array([[0.0, 1.0], [1.0, 0.0]])
 MANY = 20_000
 
 
+def slow(*values: float):
+    """Values for the slow tests."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def double(**options: object) -> TruncatedWigner:
     return TruncatedWigner(precision="double", **options)
 
@@ -143,7 +148,9 @@ def test_both_senses_have_the_same_stationary_law(start, integrator, A2, pump, e
 
 
 @pytest.mark.parametrize("corrected", [False, True])
-@pytest.mark.parametrize(("A2", "pump"), [(10, 0.5), (10, 1.0), (10, 2.0), (100, 1.0), (100, 1.5)])
+@pytest.mark.parametrize(
+    ("A2", "pump"), [(10, 0.5), slow(10, 1.0), (10, 2.0), (100, 1.0), slow(100, 1.5)]
+)
 def test_without_the_other_quadrature_c_follows_its_exact_law(start, A2, pump, corrected):
     # T8; the weak error is of first order with a factor of about 1 / A_s^2
     dt = 0.05
@@ -317,7 +324,12 @@ def light_of(g2: float, pump: float, levels: int):
 
 @pytest.mark.parametrize(
     ("g2", "pump", "levels", "bias"),
-    [(0.01, 0.5, 40, 0.003), (0.01, 1.0, 80, 0.008), (0.1, 0.5, 40, 0.02), (0.1, 1.0, 50, 0.025)],
+    [
+        (0.01, 0.5, 40, 0.003),
+        slow(0.01, 1.0, 80, 0.008),
+        slow(0.1, 0.5, 40, 0.02),
+        (0.1, 1.0, 50, 0.025),
+    ],
 )
 def test_the_corrected_model_is_close_to_the_master_equation(start, g2, pump, levels, bias):
     # `bias` is what truncation may cost for 1 / A_s^2 <= 0.1

@@ -33,9 +33,11 @@ EITHER = {
     "sample": ("TARGET", "--model", "model.txt"),
     "tune": ("TARGET", "--model", "model.txt", "--seconds", "1", "--out", "tuned.toml"),
 }
-# These open no machine, are what serves it, or have it in a file.
+# These open no machine, are what serves it, have it in a file, or take several.
 NEITHER = {
     "chaos",
+    "compare",
+    "convert",
     "journal",
     "keys",
     "list",

@@ -20,13 +20,13 @@ def test_the_command_knows_every_layout():
     assert set(NAMES) == set(LAYOUTS)
 
 
-@pytest.mark.parametrize("layout", ["gset", "npz", "npy"])
-def test_convert_reads_standard_input(tmp_path, layout):
-    write_model(tmp_path / "m", MODEL, layout=layout)
+@pytest.mark.parametrize("name", ["m.gset", "m.npz", "m.npy"])
+def test_convert_reads_standard_input(tmp_path, name):
+    write_model(tmp_path / name, MODEL)
     done = CliRunner().invoke(
         program,
         ["convert", "-", str(tmp_path / "m.json"), "--json"],
-        input=(tmp_path / "m").read_bytes(),
+        input=(tmp_path / name).read_bytes(),
     )
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout)["layout"] == "bqpjson"

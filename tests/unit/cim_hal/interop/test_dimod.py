@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import unittest
 from contextlib import ExitStack
+from typing import Any, cast
 
 import dimod
 import dimod.testing
@@ -142,6 +143,9 @@ def test_wrong_arguments_are_refused():
     for wrong in (0, -1, 2.5, True, "3"):
         with pytest.raises(ValueError, match="num_reads"):
             sampler.sample(bqm, num_reads=wrong)
+    assert len(sampler.sample(bqm, num_reads=cast("int", np.int64(2)), seed=np.int64(3))) == 2
+    with pytest.raises(ModelError, match="not a dimod"):
+        sampler.sample(cast("Any", {}))
     with pytest.warns(dimod.exceptions.SamplerUnknownArgWarning, match="chain_strength"):
         sampler.sample(bqm, num_reads=1, chain_strength=2.0)
     with pytest.raises(TargetError, match="still to be built"):
@@ -169,6 +173,20 @@ def test_a_sampler_is_a_machine_with_its_arguments_as_options():
         open_device(ANNEALING, options={"num_sweep": 200})
 
 
+class _Often(dimod.RandomSampler):
+    """Its samples occur never, twice, and 10^11 times."""
+
+    def sample(self, bqm, **_):
+        rows = np.array([[-1, -1], [-1, 1], [1, 1]], np.int8)
+        return dimod.SampleSet.from_samples_bqm((rows, [0, 1]), bqm, num_occurrences=[0, 2, 10**11])
+
+
+def test_as_many_samples_are_taken_as_were_asked_for():
+    with open_device(SamplerDriver(_Often())) as session:
+        found = session.sample(IsingModel.from_couplings(np.zeros((2, 2))), n_runs=4)
+    assert sorted(found.spins.tolist()) == [[-1, 1], [-1, 1], [1, 1], [1, 1]]
+
+
 def test_samples_that_occur_several_times_and_exact_ones_are_runs():
     field = IsingModel.from_couplings(np.zeros((3, 3)), [1.0, 2.0, -1.0])
     with open_device("dimod:dimod:ExactSolver") as session:
@@ -179,7 +197,8 @@ def test_samples_that_occur_several_times_and_exact_ones_are_runs():
 
 
 @pytest.mark.parametrize(
-    "name", ["dimod", "dimod:BQM", "no_such_module:Sampler", "dimod:NoSuchSampler", ":x", ""]
+    "name",
+    ["dimod", "dimod:BQM", "no_such_module:Sampler", "dimod:NoSuchSampler", ":x", ".x:A", ""],
 )
 def test_what_is_no_sampler_is_refused(name):
     with pytest.raises(TargetError, match="sampler"):

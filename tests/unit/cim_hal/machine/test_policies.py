@@ -93,6 +93,24 @@ def test_no_step_has_less_error_than_the_least():
         assert least.energy_error <= lower_by("max", model, here).energy_error
 
 
+def test_the_least_error_of_many_couplings_is_found_from_few_of_them(monkeypatch):
+    rng = np.random.default_rng(0)
+    upper = np.triu(rng.normal(size=(80, 80)), 1)
+    upper[0, 1] = 30
+    model = IsingModel.from_couplings(upper + upper.T, rng.normal(size=80))
+    whole = lower_by("least-error", model, machine(5)).energy_error
+    monkeypatch.setattr("cim_hal.machine.policies.MOST_TRIED", 200)
+    assert lower_by("least-error", model, machine(5)).energy_error <= 1.02 * whole
+
+
+@pytest.mark.parametrize("policy", [each for each in ALL if each != "max"])
+def test_multiples_of_one_unit_have_no_error(policy):
+    J = np.array([[0, 1.5, -50], [1.5, 0, 0.5], [-50, 0.5, 0]])
+    lowered = lower_by(policy, IsingModel.from_couplings(J, [0, 2, 0]), machine(8))
+    assert (lowered.step, lowered.max_error) == (0.5, 0)
+    assert lowered.model.J[0, 2] == -100
+
+
 def test_a_quantile_clips_the_share_above_it_and_one_clips_nothing():
     model, here = drawn(1, n=12, field=False), machine(5)
     whole = lower_by("quantile:1", model, here)
@@ -131,6 +149,20 @@ def test_splitting_keeps_integers_exactly_and_quantiles_round_them():
     coarse = lower_by("splitting:0.99", model, machine(4))
     assert coarse.step == pytest.approx(9 / 7)
     assert coarse.auxiliary_spins == 77  # 544 levels on the spin's 7 and on copies of 7
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_numbers_of_any_size_are_lowered_or_refused(policy):
+    for far in (1e290, 1e-290, 2.0**60):
+        J = np.array([[0, far, 1], [far, 0, 0], [1, 0, 0]])
+        model = IsingModel.from_couplings(J)
+        try:
+            lowered = lower_by(policy, model, machine(8))
+        except ModelError:
+            assert policy == "splitting"
+            continue
+        assert np.isfinite([lowered.step, lowered.energy_error, lowered.energy_error_bound]).all()
+        assert lower(lowered.model, machine(8)).report.max_error == 0 or policy == "max"
 
 
 def test_what_cannot_be_is_refused():

@@ -13,6 +13,7 @@ from cim_hal.model.coefficients import (
     magnitudes,
     model_of,
     pairs_of,
+    unit_of,
 )
 
 J = np.array([[0, 2, 0], [2, 0, -3], [0, -3, 0]], float)
@@ -36,6 +37,14 @@ def test_integers_are_told_from_others():
     assert are_integers(np.array([1.0, -3.0]), np.array([]))
     assert not are_integers(np.array([1.0, 0.5]))
     assert not are_integers(np.array([2.0**53]))
+
+
+def test_the_unit_is_the_largest_that_all_are_multiples_of():
+    assert unit_of(np.array([6.0, -9.0]), np.array([0.0])) == 3
+    assert unit_of(np.array([0.75, 2.0])) == 0.25
+    assert unit_of(np.array([0.1, 0.2])) is None
+    assert unit_of(np.zeros(2)) is None
+    assert unit_of(np.array([2.0**-31])) is None
 
 
 def test_a_model_of_zeros_has_no_magnitudes():

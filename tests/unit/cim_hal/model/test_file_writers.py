@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import os
 
 import dimod
 import numpy as np
@@ -113,6 +114,33 @@ def test_what_cannot_be_written_is_refused(tmp_path):
         write_model(tmp_path / "m.npz", large)
 
 
+@pytest.mark.parametrize("packed", ["", ".gz"])
+@pytest.mark.parametrize("suffix", ["", ".x", *SUFFIXES])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_layout_is_read_as_itself_under_any_suffix_or_refused(tmp_path, layout, suffix, packed):
+    path, model = tmp_path / f"m{suffix}{packed}", _model(1, field=False, offset=0.0)
+    try:
+        write_model(path, model, layout=layout, drop_offset=True)
+    except ModelError as error:
+        assert "would not be read" in error.message  # noqa: PT017
+        assert list(tmp_path.iterdir()) == []
+        return
+    again = read_model(path, format="ising" if layout == "mtx" else None).model
+    apart = model.energy(STATES) - again.energy(STATES)
+    np.testing.assert_allclose(apart, apart[0], atol=8 * model.energy_tolerance)
+
+
+def test_a_link_stays_one_and_a_pipe_is_refused(tmp_path):
+    model = _model(1, field=False, offset=0.0)
+    (tmp_path / "link.json").symlink_to(tmp_path / "m.json")
+    write_model(tmp_path / "link.json", model)
+    assert (tmp_path / "link.json").is_symlink()
+    assert (tmp_path / "m.json").is_file()
+    os.mkfifo(tmp_path / "pipe.json")
+    with pytest.raises(ModelError, match="regular file"):
+        write_model(tmp_path / "pipe.json", model)
+
+
 # ---- Matrix Market ------------------------------------------------------------------------------
 
 
@@ -141,9 +169,13 @@ def _toarray(J):
     ("text", "says"),
     [
         ("%%MatrixMarket matrix coordinate real general\n", "sizes"),
-        ("%%MatrixMarket matrix coordinate real general\n9 9 99999999999\n", "more than it holds"),
+        ("%%MatrixMarket matrix coordinate real general\n9 9 99999999999\n", "more than it"),
         ("%%MatrixMarket matrix array real general\n99999 99999\n1\n", "more than it holds"),
-        ("%%MatrixMarket matrix coordinate real general\n2 2 1\n1 2 x\n", "not a readable"),
+        ("%%MatrixMarket matrix coordinate real general\n2 2 1\n1 2 x\n", "mtx:3: 'x'"),
+        ("%%MatrixMarket matrix coordinate real symmetric\n2 2 1\n2 1 1_0\n", "1_0"),
+        ("%%MatrixMarket matrix coordinate real symmetric\n2 2 1\n2 1 1 7\n", "2 1 1 7"),
+        ("%%MatrixMarket matrix coordinate integer symmetric\n2 2 1\n2 1 1.5\n", "no integer"),
+        ("%%MatrixMarket matrix coordinate real symmetric\n2 2 1\n2 1 1e400\n", "mtx:3:"),
         ("%%MatrixMarket matrix coordinate real general\n2 2 2\n1 2 1\n1 2 1\n", "twice"),
         ("%%MatrixMarket matrix coordinate complex general\n2 2 1\n1 2 1 1\n", "real"),
         ("%%MatrixMarket matrix coordinate real general\n2 3 1\n1 2 1\n", "shape|square"),

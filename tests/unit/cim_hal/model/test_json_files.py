@@ -92,6 +92,9 @@ BQM = dimod.BQM({0: 1.0, 1: 2.0}, {(0, 1): 3.0}, "SPIN").to_serializable()
         (BQM | {"num_variables": 3}, "3 variables"),
         (BQM | {"quadratic_head": [5]}, "beyond the last"),
         (BQM | {"quadratic_biases": [1.0, 2.0]}, "1 interactions"),
+        (BQM | {"variable_labels": [1, True]}, "label stands twice"),
+        (BQM | {"variable_labels": [{"a": 1}, 2]}, "a label is no"),
+        ('{"solutions": [1e999]}', "1e999"),
         (BQM | {"use_bytes": True}, "use_bytes"),
         (BQM | {"type": "DiscreteQuadraticModel"}, "unknown kind"),
     ],
@@ -99,6 +102,12 @@ BQM = dimod.BQM({0: 1.0, 1: 2.0}, {(0, 1): 3.0}, "SPIN").to_serializable()
 def test_what_is_wrong_is_refused(tmp_path, table, says):
     with pytest.raises(ModelError, match=says):
         _read(tmp_path, table)
+
+
+def test_a_member_said_twice_among_many_is_found_at_once(tmp_path):
+    """Counting each name for itself took three minutes; the time limit of tests ends that."""
+    with pytest.raises(ModelError, match="'k299999' twice"):
+        _read(tmp_path, "{" + ",".join(f'"k{i}":0' for i in [*range(300_000), 299_999]) + "}")
 
 
 def test_a_format_is_refused_where_the_file_says_it(tmp_path):

@@ -49,6 +49,11 @@ def test_points_are_all_combinations_in_the_order_of_the_file(tmp_path):
         ("[study]", "[study", "is not TOML"),
         ("[[models.family]]", "[models]\nfiles = ['a', 'a']\n[[models.family]]", "stands twice"),
         ("[[models.family]]", '[models]\nfiles = ["\\u0000"]\n[[models.family]]', "files"),
+        ("[[models.family]]", "[models]\nfiles = ['a', './a']\n[[models.family]]", "stands twice"),
+        ("[factors]", "[machine]\nseeds = [1]\n[factors]", "two or more"),
+        ("[factors]", "[machine]\nseeds = [1, 1]\n[factors]", "each once"),
+        ("[factors]", "[machine]\nseeds = [1, 2]\nseed_setting = 'adc.bits'\n[factors]", "already"),
+        ("[factors]", "[safe]\nat_least = 1.5\n[factors]", "safe.at_least"),
         ("[factors]", "[machine]\nsettings = {'adc.bits' = 3}\n[factors]", "a factor already"),
     ],
 )

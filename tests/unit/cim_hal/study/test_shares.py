@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.special import betaincinv, ndtr
 from scipy.stats import binomtest
 
 from cim_hal.study.shares import Interval, of_models, repeats, share_of, wilson
@@ -88,3 +89,38 @@ def test_intervals_hold_the_mean_of_the_family_as_often_as_they_say(p, n_models,
 @pytest.mark.parametrize("n_models", [20, 100])
 def test_intervals_of_many_mixed_models_are_no_wider_than_they_need_be(p, n_models):
     assert 0.93 < coverage(p, n_models, 3) < 0.97
+
+
+def coverage_on_machines(p: float, n_models: int, n_machines: int, of_machines: float) -> float:
+    """Return the share of studies whose interval holds the mean over models and machines.
+
+    `of_machines` is the part of the variance (of a normal copula) that is of machines alone.
+    """
+    rng, held, n_studies = np.random.default_rng([n_models, n_machines]), 0, 2000
+    parts = np.sqrt([0.6 * (1 - of_machines), of_machines, 0.4 * (1 - of_machines)])
+    shapes = [(n_models, 1), (1, n_machines), (n_models, n_machines)]
+    runs = np.full((n_models, n_machines), 32)
+    for _ in range(n_studies):
+        z = sum(part * rng.normal(size=shape) for part, shape in zip(parts, shapes, strict=True))
+        hits = rng.binomial(32, betaincinv(3 * p, 3 * (1 - p), ndtr(z)))
+        ends = share_of(hits, runs).of_family
+        held += ends.low <= p <= ends.high
+    return held / n_studies
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("of_machines", [0, 0.3, 0.9])
+@pytest.mark.parametrize(("n_models", "n_machines"), [(20, 3), (20, 10), (100, 5)])
+@pytest.mark.parametrize("p", [0.02, 0.5, 0.9])
+def test_intervals_hold_the_mean_over_models_and_machines(p, n_models, n_machines, of_machines):
+    assert coverage_on_machines(p, n_models, n_machines, of_machines) > 0.92
+
+
+def test_machines_that_differ_widen_what_one_machine_hides():
+    """Of ten machines one fails: no number of models on another one shows it."""
+    hits = np.full((20, 10), 60)
+    hits[:, 0] = 10
+    alone = share_of(hits[:, 1], np.full(20, 64)).of_family
+    drawn = share_of(hits, np.full((20, 10), 64)).of_family
+    assert alone.low > 0.9
+    assert drawn.low < 0.75

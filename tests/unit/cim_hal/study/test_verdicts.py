@@ -79,6 +79,27 @@ def test_wrong_verdicts_are_as_rare_as_they_say_in_all_of_a_study(lost, kind):
     assert wrong / n_studies < 0.05 + 4 * np.sqrt(0.05 * 0.95 / n_studies)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("n_machines", [3, 10])
+def test_losses_that_differ_by_machine_are_rarely_taken_for_those_of_all(n_machines):
+    rng, n_studies, wrong = np.random.default_rng(3), 1000, 0
+    for _ in range(n_studies):
+        hardness = rng.normal(0, 0.1, 10)
+        of_machines = rng.normal(0, 0.1, (3, n_machines)) * [[0], [1], [1]]
+        found = [
+            replace(
+                row(level, k, rng.binomial(64, 0.5 + np.clip(hardness[k] + effect, -0.4, 0.4))),
+                factors={"noise": level, "seed": number},
+            )
+            for level in range(3)
+            for k in range(10)
+            for number, effect in enumerate(of_machines[level])
+        ]
+        said = verdicts(found, {"noise": 0}, machine="seed")
+        wrong += any(each["degrades"] for each in said)
+    assert wrong / n_studies < 0.05 + 4 * np.sqrt(0.05 * 0.95 / n_studies)
+
+
 def test_the_reference_is_the_default_or_most_bits_and_not_the_best():
     capabilities = Capabilities(
         name="machine",

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from cim_hal.console import run
 from qnn_train.cli.app import program
@@ -37,6 +38,7 @@ def test_a_process_compares_six_methods_on_classes(flowers, guessing, tmp_path):
     assert "warning" not in done.stderr.lower()
 
 
+@pytest.mark.slow
 def test_numbers_are_compared_by_r2_with_starts(guessing, tmp_path, capsys):
     x = np.random.default_rng(1).normal(size=(60, 2))
     np.savez(tmp_path / "plane.npz", X=x, y=x @ [1.0, 2.0] + 3)

@@ -55,8 +55,14 @@ def trained(diabetes):
     return regressor(vote=2).fit(*diabetes)
 
 
+@pytest.mark.slow  # with a hidden layer; without one see below
 @parametrize_with_checks([regressor()])
 def test_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@parametrize_with_checks([regressor(hidden=0, sweeps=2)])
+def test_checks_of_scikit_learn_on_a_single_layer(estimator, check):
     check(estimator)
 
 

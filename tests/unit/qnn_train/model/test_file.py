@@ -141,7 +141,7 @@ def test_the_largest_networks_are_loaded_as_they_were_saved(tmp_path, inputs, hi
         ({"features": PooledSign(8, np.zeros(4))}, "do not fit"),
         ({"network": replace(model().network, weights=(np.full((3, 16), 2),))}, "binary code"),
         ((16, 4097), "4096"),
-        ((64**2, 4096, "3bit"), "bits"),
+        pytest.param((64**2, 4096, "3bit"), "bits", marks=pytest.mark.slow),
     ],
 )
 def test_what_load_would_refuse_is_not_saved_and_leaves_the_old_file(tmp_path, change, sentence):
