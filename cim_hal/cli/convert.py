@@ -71,4 +71,6 @@ def convert(**options: Any) -> None:
         return
     field = ", with a field" if facts["has_field"] else ""
     say(f"{source}: {file.format}, {model.n_spins} spins{field}, offset {model.offset:.12g}")
-    say(f"{target}: {layout}")
+    is_named = file.labels not in (None, tuple(range(model.n_spins)))
+    numbered = ", variables by number: --json lists their names" if is_named else ""
+    say(f"{target}: {layout}{numbered}")

@@ -33,6 +33,16 @@ def test_convert_reads_standard_input(tmp_path, name):
     np.testing.assert_array_equal(read_model(tmp_path / "m.json").model.J, MODEL.J)
 
 
+@pytest.mark.parametrize("labels", [[0, 1, 2], ["a", "b", "c"]])
+def test_names_of_variables_are_not_dropped_without_a_word(tmp_path, labels):
+    write_model(tmp_path / "m.json", MODEL, layout="dimod")
+    table = json.loads((tmp_path / "m.json").read_text()) | {"variable_labels": labels}
+    (tmp_path / "m.json").write_text(json.dumps(table))
+    paths = map(str, (tmp_path / "m.json", tmp_path / "m.txt"))
+    done = CliRunner().invoke(program, ["convert", *paths])
+    assert ("by number" in done.output) == (labels[0] == "a")
+
+
 def test_convert_refuses_before_it_writes(tmp_path):
     (tmp_path / "m.txt").write_text("2 1\n1 2 3\n")
     done = CliRunner().invoke(program, ["convert", *map(str, (tmp_path / "m.txt", tmp_path / "x"))])
