@@ -68,7 +68,10 @@ COMMANDS = {
         "scaffold:new_driver",
         "Make a package with a driver that runs: replace its simulated hardware by yours.",
     ),
-    "precision": ("precision:precision", "Say how many bits of a coupling a model needs."),
+    "precision": (
+        "precision:precision",
+        "Say how many bits of a coupling a model needs, or how it is lowered to given bits.",
+    ),
     "record": (
         "cassette:record",
         "Record what clients and the server at ENDPOINT say, until Ctrl-C or SIGTERM.",

@@ -57,8 +57,8 @@ def from_bqm(bqm: dimod.BinaryQuadraticModel) -> tuple[IsingModel, list[Hashable
     Examples
     --------
     >>> model, labels = from_bqm(dimod.BQM({"a": 1.0}, {("a", "b"): -2.0}, 0.5, "SPIN"))
-    >>> model.J[0, 1], model.h[0], model.offset, labels
-    (2.0, -1.0, 0.5, ['a', 'b'])
+    >>> model.J.tolist(), model.h.tolist(), model.offset, labels
+    ([[0.0, 2.0], [2.0, 0.0]], [-1.0, -0.0], 0.5, ['a', 'b'])
     """
     if not isinstance(bqm, dimod.BinaryQuadraticModel):
         what = f"the model is a {type(bqm).__name__}, not a dimod.BinaryQuadraticModel"
@@ -120,7 +120,7 @@ class CIMSampler(dimod.Sampler):
     --------
     >>> with CIMSampler("emulator-mean-field") as sampler:
     ...     found = sampler.sample_ising({}, {("a", "b"): -1.0}, num_reads=4, seed=1)
-    >>> found.first.energy
+    >>> float(found.first.energy)
     -1.0
     """
 

@@ -36,11 +36,6 @@ def from_ising_matrix(matrix: ArrayLike) -> IsingModel:
     ------
     ModelError
         It is no square matrix of real numbers.
-
-    Examples
-    --------
-    >>> from_ising_matrix([[0, 1], [1, 0]]).energy([[1, 1], [1, -1]])
-    array([-2.,  2.])
     """
     M = real_array("the Ising matrix", matrix, ModelError)
     if M.ndim != 2 or M.shape[0] != M.shape[1] or not len(M):
