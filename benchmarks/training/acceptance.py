@@ -285,7 +285,9 @@ def by_clip(name: str, seed: int) -> list[tuple[float, float]]:
     """Return the loss and the score of one start with each clip, on samples to choose by."""
     split = to_choose_by(name, seed)
     clips = QuantizedNetworkClassifier().clip
-    fitted = [ours(split, DEVICE, oracle="descent", clip=clip, starts=1) for clip in clips]
+    fitted = [
+        ours(split, DEVICE, oracle="descent", clip=clip, starts=1, pretraining=0) for clip in clips
+    ]
     return [
         (each.history_[-1].best_objective, split.score(each.predict(split.others)))
         for each in fitted

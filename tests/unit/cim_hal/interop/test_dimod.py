@@ -206,12 +206,18 @@ def test_what_is_no_sampler_is_refused(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sampler", ["SimulatedAnnealingSampler", "TabuSampler"])
-def test_samplers_of_dwave_conform(sampler):
+@pytest.mark.filterwarnings("ignore:All bqm biases are zero")  # of a program without couplings
+@pytest.mark.parametrize(
+    ("sampler", "option"),
+    [("SimulatedAnnealingSampler", "num_sweeps=200"), ("TabuSampler", "timeout=2")],
+)
+def test_samplers_of_dwave_conform(sampler, option):
     from click.testing import CliRunner
 
     from cim_hal.cli.app import program
 
-    done = CliRunner().invoke(program, ["conform", f"dimod:dwave.samplers:{sampler}"])
+    done = CliRunner().invoke(
+        program, ["conform", f"dimod:dwave.samplers:{sampler}", "--option", option]
+    )
     assert done.exit_code == 0, done.output
     assert " 0 failed" in done.output
