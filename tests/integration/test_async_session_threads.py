@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
+import pytest
 from cim_machines import Annealer, Patient
 
 from cim_hal import IsingModel, PumpSchedule, open_device, open_device_async
