@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
-import pytest
 from cim_machines import Annealer, Patient
 
 from cim_hal import IsingModel, PumpSchedule, open_device, open_device_async
@@ -24,20 +23,8 @@ PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
 LONG = PumpSchedule.constant(1.0, round_trips=60_000)
 
 
-_BEFORE: list[threading.Thread] = []
-
-
-@pytest.fixture(autouse=True)
-def _others():
-    """Threads that tests of other files left behind are not those of a test here."""
-    _BEFORE[:] = threading.enumerate()
-    yield
-    _BEFORE.clear()
-
-
 def _threads():
-    here = [thread for thread in threading.enumerate() if thread not in _BEFORE]
-    return [thread.name for thread in here if thread.name.startswith("cim-hal c")]
+    return [t.name for t in threading.enumerate() if t.name.startswith("cim-hal c")]
 
 
 def _wait_for(condition, seconds=20.0):

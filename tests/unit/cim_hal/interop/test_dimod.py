@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import unittest
 from contextlib import ExitStack
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import dimod
 import dimod.testing
@@ -34,26 +34,39 @@ def _sampler(name):
     return _SAMPLERS[name]
 
 
+class _Later(dimod.Sampler):
+    """The sampler of a name, opened in a test: dimod's suite asks for one as it is imported."""
+
+    parameters: ClassVar = {}
+    properties: ClassVar = {}
+
+    def __init__(self, name):
+        self._name = name
+
+    def sample(self, bqm, **parameters):
+        return _sampler(self._name).sample(bqm, **parameters)
+
+
 def teardown_module():
     _OPEN.close()
 
 
-@dimod.testing.load_sampler_bqm_tests(lambda: _sampler("emulator"))
+@dimod.testing.load_sampler_bqm_tests(lambda: _Later("emulator"))
 class TestMeasurementFeedback(unittest.TestCase):
     pass
 
 
-@dimod.testing.load_sampler_bqm_tests(lambda: _sampler("emulator-dsb"))
+@dimod.testing.load_sampler_bqm_tests(lambda: _Later("emulator-dsb"))
 class TestBifurcation(unittest.TestCase):
     pass
 
 
-@dimod.testing.load_sampler_bqm_tests(lambda: _sampler("served"))
+@dimod.testing.load_sampler_bqm_tests(lambda: _Later("served"))
 class TestServed(unittest.TestCase):
     pass
 
 
-@dimod.testing.load_sampler_bqm_tests(lambda: _sampler("pool"))
+@dimod.testing.load_sampler_bqm_tests(lambda: _Later("pool"))
 class TestPool(unittest.TestCase):
     pass
 
