@@ -24,6 +24,7 @@ from cim_hal.machine.options import Option
 from cim_hal.machine.registry import emulated
 from cim_hal.model.conversion import whole_number
 from cim_hal.model.ising import IsingModel, check_model
+from cim_hal.model.pairs import symmetric_matrix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CIMSampler", "SamplerDriver", "driver_factory", "from_bqm", "to_bqm"]
 
-DENSE_SPINS = 2000  # up to which couplings are a dense matrix
-DENSE_SHARE = 0.1  # of the pairs that have a coupling, from which they are one in larger models
 CHUNK = 8  # reads of a sampler that cannot be interrupted, from one look for a stop to the next
 OWN = {"self", "bqm", "num_reads", "seed", "interrupt_function"}  # arguments that a job decides
 
@@ -68,10 +67,7 @@ def from_bqm(bqm: dimod.BinaryQuadraticModel) -> tuple[IsingModel, list[Hashable
     labels = list(bqm.variables)
     vectors = bqm.change_vartype(dimod.SPIN, inplace=False).to_numpy_vectors(labels)
     (rows, columns, biases), n = vectors.quadratic, len(labels)
-    where = np.r_[rows, columns], np.r_[columns, rows]
-    J: Any = scipy.sparse.coo_array((-np.r_[biases, biases], where), shape=(n, n)).tocsr()
-    if n <= DENSE_SPINS or J.nnz > DENSE_SHARE * n**2:
-        J = J.toarray()
+    J = symmetric_matrix(rows, columns, -biases, n)
     return IsingModel.from_couplings(J, -vectors.linear_biases, float(vectors.offset)), labels
 
 
@@ -96,11 +92,7 @@ def to_bqm(
     if len(set(names)) != model.n_spins or len(names) != model.n_spins:
         what = f"{len(names)} labels, {len(set(names))} of them different"
         raise ModelError(what, hint=f"the model has {model.n_spins} spins")
-    upper: Any = scipy.sparse.triu(scipy.sparse.csr_array(model.J), 1).tocoo()
-    biases = -np.asarray(upper.data, np.float64)
-    return cast("Any", dimod.BinaryQuadraticModel).from_numpy_vectors(
-        -model.h, (upper.row, upper.col, biases), model.offset, "SPIN", variable_order=names
-    )
+    return _bqm(model.J, model.h, model.offset, names)
 
 
 # ---- machines as samplers -------------------------------------------------------------------
@@ -270,7 +262,11 @@ class SamplerDriver(Driver):
         DriverFaultError
             The sampler returned nothing.
         """
-        bqm, n_done, parts = _bqm_of(program), 0, []
+        bqm, n_done, parts = (
+            _bqm(program.coupling, program.field, 0.0, list(range(program.n_spins))),
+            0,
+            [],
+        )
         seeds = np.random.SeedSequence(program.seed)
         while n_done < program.n_runs:
             (seed,) = seeds.spawn(1)
@@ -347,11 +343,12 @@ def _sampler_class(name: str) -> Any:
     return kind
 
 
-def _bqm_of(program: Program) -> dimod.BinaryQuadraticModel:
-    upper: Any = scipy.sparse.triu(scipy.sparse.csr_array(program.coupling), 1).tocoo()
-    linear, biases = (-np.asarray(each, np.float64) for each in (program.field, upper.data))
+def _bqm(J: Any, h: NDArray[Any], offset: float, names: list[Any]) -> dimod.BinaryQuadraticModel:
+    """Return the model of spins with these couplings, field and offset."""
+    upper: Any = scipy.sparse.triu(scipy.sparse.csr_array(J), 1).tocoo()
+    linear, biases = (-np.asarray(each, np.float64) for each in (h, upper.data))
     return cast("Any", dimod.BinaryQuadraticModel).from_numpy_vectors(
-        linear, (upper.row, upper.col, biases), 0.0, "SPIN"
+        linear, (upper.row, upper.col, biases), offset, "SPIN", variable_order=names
     )
 
 

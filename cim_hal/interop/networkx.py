@@ -7,14 +7,12 @@ from typing import Any
 
 import networkx as nx
 import numpy as np
-import scipy
 
 from cim_hal.errors import ModelError
 from cim_hal.model.ising import IsingModel
+from cim_hal.model.pairs import symmetric_matrix
 
 __all__ = ["from_graph", "maxcut_from_graph"]
-
-DENSE_NODES = 2000  # up to which couplings are a dense matrix
 
 
 def from_graph(
@@ -90,11 +88,5 @@ def _weights(graph: nx.Graph[Any], nodes: list[Hashable], weight: str) -> Any:
             what = f"the edge {first!r}, {second!r} has the {weight} {value!r}"
             raise ModelError(what, hint="it must be a real number")
     rows, columns = ([place[edge[end]] for edge in edges] for end in (0, 1))
-    values = np.array([edge[2] for edge in edges] * 2)
-    where = np.array([[*rows, *columns], [*columns, *rows]], np.int64)
-    if len(nodes) > DENSE_NODES:
-        shape = (len(nodes), len(nodes))
-        return scipy.sparse.coo_array((values, (where[0], where[1])), shape=shape).tocsr()
-    matrix = np.zeros((len(nodes), len(nodes)), values.dtype if edges else np.float64)
-    matrix[where[0], where[1]] = values
-    return matrix
+    values = np.array([edge[2] for edge in edges]) if edges else np.zeros(0)
+    return symmetric_matrix(rows, columns, values, len(nodes))

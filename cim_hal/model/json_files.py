@@ -19,12 +19,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from cim_hal.errors import ModelError
 from cim_hal.model.ising import IsingModel
+from cim_hal.model.pairs import symmetric_matrix
 from cim_hal.model.text_files import MAX_FILE_SPINS
 from cim_hal.toml_files import first_problem
 
 __all__ = ["is_json", "read_json"]
 
-DENSE_SPINS = 2000  # up to which couplings are a dense matrix
 Place = Annotated[int, Field(ge=0)]
 
 
@@ -187,9 +187,9 @@ def _hashable(label: Any) -> Any:
     return tuple(map(_hashable, label)) if isinstance(label, list) else label
 
 
-def _model(terms: Any, file: str, *, is_spin: bool) -> IsingModel:
+def _model(given: Any, file: str, *, is_spin: bool) -> IsingModel:
     """Make the model of linear and quadratic terms over spins, or over bits."""
-    linear, rows, columns, biases, offset = terms
+    linear, rows, columns, biases, offset = given
     n = len(linear)
     if not 1 <= n <= MAX_FILE_SPINS:
         raise ModelError(f"{file} has {n} variables", hint=f"1 to {MAX_FILE_SPINS} are read")
@@ -198,14 +198,12 @@ def _model(terms: Any, file: str, *, is_spin: bool) -> IsingModel:
         raise ModelError(f"{file}: a quadratic term is of one variable")
     if len(np.unique(first * n + second)) < len(first):
         raise ModelError(f"{file}: a pair of variables has two terms", hint="each pair once")
-    upper: Any = scipy.sparse.csr_array((np.array(biases, float), (first, second)), shape=(n, n))
-    if n <= DENSE_SPINS:
-        upper = upper.toarray()
+    terms = symmetric_matrix(first, second, np.array(biases, float), n)
     try:
         if is_spin:
-            return IsingModel.from_couplings(-(upper + upper.T), -linear, offset)
-        diagonal: Any = scipy.sparse.diags_array(linear)
-        full = upper + (diagonal.toarray() if n <= DENSE_SPINS else diagonal)
-        return IsingModel.from_qubo(full, offset)
+            return IsingModel.from_couplings(-terms, -linear, offset)
+        is_dense = isinstance(terms, np.ndarray)
+        diagonal: Any = np.diag(linear) if is_dense else scipy.sparse.diags_array(linear)
+        return IsingModel.from_qubo(0.5 * terms + diagonal, offset)
     except ModelError as error:
         raise ModelError(f"{file}: {error.message}") from None

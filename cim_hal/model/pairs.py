@@ -14,7 +14,10 @@ from cim_hal.model.conversion import Couplings, real_array, type_for
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Pairs"]
+__all__ = ["Pairs", "symmetric_matrix"]
+
+DENSE_SPINS = 2000  # up to which a symmetric matrix is dense
+DENSE_SHARE = 0.1  # of its entries that are given, from which a larger one is dense too
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +81,22 @@ class Pairs:
         matrix = scipy.sparse.csr_array(J - J.multiply(is_new) + new)
         matrix.eliminate_zeros()
         return matrix
+
+
+def symmetric_matrix(
+    rows: ArrayLike, columns: ArrayLike, values: NDArray[Any], n_spins: int
+) -> Any:
+    """Return the matrix with these values in both triangles, dense or CSR by its size and filling.
+
+    Each pair stands once, in either order, and none on the diagonal.
+    """
+    i, j = np.asarray(rows, np.int64), np.asarray(columns, np.int64)
+    if n_spins <= DENSE_SPINS or 2 * len(values) > DENSE_SHARE * n_spins**2:
+        matrix = np.zeros((n_spins, n_spins), values.dtype)
+        matrix[i, j] = matrix[j, i] = values
+        return matrix
+    where = np.r_[i, j], np.r_[j, i]
+    return scipy.sparse.coo_array((np.r_[values, values], where), (n_spins, n_spins)).tocsr()
 
 
 def _flat(name: str, values: ArrayLike) -> NDArray[Any]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
+from small_models import configurations, model
 
 from cim_hal import Capabilities, IsingModel, lower
 from cim_hal.study.exhaustion import survival
@@ -15,17 +14,6 @@ def machine(bits: int, *, has_field: bool = False) -> Capabilities:
     return Capabilities(
         name="rounded", max_spins=32, coupling_bits=bits, has_field=has_field, field_bits=bits
     )
-
-
-def model(n: int, seed: int, *, field: bool) -> IsingModel:
-    rng = np.random.default_rng(seed)
-    upper = np.triu(rng.normal(size=(n, n)), 1)
-    return IsingModel.from_couplings(upper + upper.T, rng.normal(size=n) if field else None)
-
-
-def configurations(n: int) -> np.ndarray:
-    found = np.array(list(itertools.product((-1, 1), repeat=n)), dtype=np.int8)
-    return found[:, ::-1]  # the first spin changes fastest
 
 
 @pytest.mark.parametrize("has_field", [False, True])
