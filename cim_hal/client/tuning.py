@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cim_hal.errors import CimError, ModelError
+from cim_hal.extras import load_extra
 from cim_hal.model.conversion import require, whole_number
 from cim_hal.model.ising import check_model
 from cim_hal.model.schedule import PumpSchedule
@@ -227,12 +228,6 @@ class Tuner:
 
 
 def _optuna() -> Any:
-    try:
-        import optuna
-    except ImportError:
-        raise CimError(
-            "tuning needs Optuna, which is not installed",
-            hint="pip install optuna, or this checkout with its extra: pip install '.[tune]'",
-        ) from None
+    optuna = load_extra("optuna", "tuning", CimError)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

@@ -90,7 +90,7 @@ def test_an_exact_minimum_that_cannot_be_had_is_refused(monkeypatch):
 
     real = builtins.__import__
     monkeypatch.setattr(builtins, "__import__", without_ortools)
-    with pytest.raises(TrainingError, match="OR-tools is not installed"):
+    with pytest.raises(TrainingError, match="CP-SAT needs ortools, which is not installed"):
         ExactOracle(1).minimize(gradient(30))
 
 
