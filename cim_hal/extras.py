@@ -22,7 +22,7 @@ DISTRIBUTIONS = {"kaiwu": "kaiwu-community", "sklearn": "scikit-learn"}  # of mo
 
 
 def how_to_install(module: str) -> str:
-    """Return the command that installs the package of a module.
+    """Return the command that installs the package of a module; nothing if none is asked for.
 
     >>> how_to_install("prometheus_client")
     "pip install 'prometheus-client>=0.20'"
@@ -30,9 +30,9 @@ def how_to_install(module: str) -> str:
     name = DISTRIBUTIONS.get(module, module.replace("_", "-"))
     for line in requires("cim-hal") or ():
         wanted, _, _ = line.partition(";")
-        if re.match(r"[\w.-]+", wanted.strip())[0] == name:
+        if re.split(r"[^\w.-]", wanted.strip())[0] == name:
             return f"pip install '{wanted.strip()}'"
-    return f"pip install {name}"
+    return ""
 
 
 def require_extra(module: str, what: str, error: type[CimError]) -> None:

@@ -11,7 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 
 from cim_hal.cli.common import json_option, print_json, print_table, progress_on, whole_file
 from cim_hal.console import say
-from cim_hal.errors import StudyError
+from cim_hal.errors import StudyError, TargetError
+from cim_hal.extras import require_extra
 from cim_hal.option_types import COUNT, MAX_COUNT, OutputFolder, Target
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ def sweep(
         return
     if folder is None and not dry_run:
         raise click.UsageError("Missing option '--out'.")
+    if not dry_run:
+        require_extra("matplotlib", "the report", TargetError)
     studies = {path: read_study(path) for path in study_paths}  # any is refused before all
     found = dict[str, Any]()
     for path, place in _folders(study_paths, folder).items():

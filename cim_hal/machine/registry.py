@@ -16,6 +16,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
 from cim_hal.errors import CapabilityError, TargetError
+from cim_hal.extras import FULL_INSTALL, how_to_install
 from cim_hal.machine.capabilities import Capabilities, DriverOption
 from cim_hal.machine.config import MachineConfig
 from cim_hal.machine.driver import Driver
@@ -189,6 +190,8 @@ def check_name(target: str) -> None:
         return
     names = [driver.name for driver in registered_drivers()]
     near = "".join(f"did you mean {name}? " for name in get_close_matches(target, names, n=1))
+    if target.startswith("emulator") and not near:
+        near = f"{FULL_INSTALL}; "
     raise TargetError(
         f"no device goes by the name {target!r}",
         hint=f"{near}known: {', '.join(names) or 'none is installed'}; or tcp://host:port, "
@@ -212,7 +215,9 @@ def _import(target: str, entry: EntryPoint) -> Callable[..., Any]:
     except (Exception, SystemExit) as error:  # whatever a module does when it is imported
         is_plain = isinstance(error, ImportError | AttributeError | ValueError)
         says = f"{error}" if is_plain else f"{type(error).__name__}: {error}"
-        raise TargetError(f"cannot load the driver {target!r}: {says}") from error
+        missing = error.name if isinstance(error, ModuleNotFoundError) else ""
+        hint = how_to_install(missing or "")
+        raise TargetError(f"cannot load the driver {target!r}: {says}", hint=hint) from error
     if not callable(factory):
         raise TargetError(
             f"{target!r} is a {type(factory).__name__}",
