@@ -6,7 +6,7 @@ Every trial is one job of the same cost: a *unit* of work is `work` round trips,
 time buys, be it many short runs or a few long ones.
 
 The search is a Parzen-estimator one (Bergstra et al., NIPS 2011) by Optuna, an extra
-(``pip install ".[tune]"`` in a checkout). Its best score is the luckiest of many, so `compare`
+(``tune``). Its best score is the luckiest of many, so `compare`
 measures the winner again, beside the machine's defaults, with seeds that no trial has used.
 """
 
