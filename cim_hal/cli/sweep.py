@@ -95,8 +95,6 @@ def sweep(
         return
     if folder is None and not dry_run:
         raise click.UsageError("Missing option '--out'.")
-    if not dry_run:
-        require_extra("matplotlib", "the report", TargetError)
     studies = {path: read_study(path) for path in study_paths}  # any is refused before all
     found = dict[str, Any]()
     for path, place in _folders(study_paths, folder).items():
@@ -128,6 +126,7 @@ def _measure(
 ) -> dict[str, Any]:
     from cim_hal.study import run_study
 
+    require_extra("matplotlib", "the report", TargetError)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with progress_on(Console(stderr=True), *columns, TimeRemainingColumn()) as bar:
         task = bar.add_task(f"{path.stem}: models and targets", total=None)

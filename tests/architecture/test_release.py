@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.metadata import version
 
 import pytest
-from source_tree import ROOT
+from source_tree import ROOT, modules
 
 from cim_hal.extras import how_to_install
 
@@ -59,12 +59,12 @@ def test_the_build_of_the_client_is_a_part_of_the_full_one():
     named = {re.match(r"[\w-]+", line)[0]: line for line in PROJECT["dependencies"]}
     assert CLIENT["dependencies"] == [named[name] for name in named if name not in needless]
     extras = PROJECT["optional-dependencies"] | {"plot": [named["matplotlib"]]}
-    assert {n: extras[n] for n in CLIENT["optional-dependencies"]} == CLIENT["optional-dependencies"]
+    assert CLIENT["optional-dependencies"].items() <= extras.items()
     for group in ("cim_hal.bridges", "pytest11"):
         assert CLIENT["entry-points"][group] == PROJECT["entry-points"][group]
 
 
-EXTRAS = "optuna prometheus_client onnx pyarrow pooch ortools dimod networkx kaiwu matplotlib sklearn"
+EXTRAS = "optuna prometheus_client onnx pyarrow pooch ortools dimod networkx kaiwu matplotlib"
 
 
 @pytest.mark.parametrize("module", EXTRAS.split())
@@ -73,6 +73,6 @@ def test_a_hint_names_a_package_with_the_versions_that_are_asked_for(module):
 
 
 def test_only_one_place_says_how_a_package_is_installed():
-    sources = (p for name in ("cim_hal", "qnn_train", "emulator") for p in (ROOT / name).rglob("*.py"))
-    found = {p.name for p in sources if "pip install" in p.read_text(encoding="utf-8")}
+    sources = (m.path for m in modules().values())
+    found = {path.name for path in sources if "pip install" in path.read_text("utf-8")}
     assert found == {"extras.py", "key_files.py"}  # the latter: the same package, built otherwise
