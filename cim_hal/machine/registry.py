@@ -23,6 +23,7 @@ from cim_hal.machine.driver import Driver
 from cim_hal.machine.options import OptionValue, checked_options, options_of, shown_with
 from cim_hal.machine.wrapped_driver import WrappedDriver
 from cim_hal.ownership import Lock, lock_file, open_lock, own, release
+from cim_hal.user_config import read_user_config
 
 __all__ = [
     "GROUP",
@@ -188,7 +189,7 @@ def check_name(target: str) -> None:
     """
     if entry_points(group=GROUP, name=target) or (":" in target and "//" not in target):
         return
-    names = [driver.name for driver in registered_drivers()]
+    names = [*(driver.name for driver in registered_drivers()), *read_user_config().targets]
     near = "".join(f"did you mean {name}? " for name in get_close_matches(target, names, n=1))
     if target.startswith("emulator") and not near:
         near = f"{FULL_INSTALL}; "
