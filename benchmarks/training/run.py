@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tables
-from methods import ORACLES, SAMPLED, rows_of
+from methods import SLOW, rows_of
 from rich.console import Console
 from rich.progress import Progress
 from rows import Rows
-from tasks import TASKS
+from tasks import METHODS, TASKS
 from threadpoolctl import threadpool_limits
 
 if TYPE_CHECKING:
@@ -69,9 +69,8 @@ def _missing(
     seeds = range(options.first_seed, options.first_seed + options.seeds)
     for name in options.tasks:
         task = TASKS[name]
-        for method in options.methods or ("proximal", *task.beside):
-            slow = method in ORACLES or (method in SAMPLED and len(task.groups) == 1)
-            rounds = [[seed] for seed in seeds] if slow else [list(seeds)]
+        for method in options.methods:
+            rounds = [[seed] for seed in seeds] if method in SLOW else [list(seeds)]
             for together in rounds:
                 for classes in task.groups:
                     names = {"task": name, "method": method, "classes": classes}
@@ -83,7 +82,7 @@ def _missing(
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", nargs="*", choices=list(TASKS), default=[])
-    parser.add_argument("--methods", nargs="*", help="proximal and its baselines by default")
+    parser.add_argument("--methods", nargs="*", choices=METHODS, default=METHODS)
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="processes")

@@ -15,17 +15,16 @@ if TYPE_CHECKING:
 __all__ = ["markdown"]
 
 NAMES = {
-    "proximal": "**proximal descent**",
-    "proximal-polish": "the same, samples polished",
-    "proximal-descent": "the same, machine replaced by descents",
-    "proximal-annealing": "the same, machine replaced by annealing",
-    "ste-ternary": "STE, ternary",
-    "ste-binary": "STE, 1 bit",
+    "machine": "**`emulator-dsb`, samples polished**",
+    "descent": "one-flip descents on the host in its place",
+    "annealing": "annealing on the host in its place",
+    "ste": "STE, same codes and starts",
+    "ste-real-ternary": "STE, ternary, real biases and scales",
+    "ste-real-binary": "STE, 1 bit, real biases and scales",
     "logistic": "logistic regression, real",
     "random": "best of as many random networks",
-    "penalty": "penalty method, default weight",
-    "penalty-tuned": "penalty method, tuned weight",
 }
+OURS = "machine"
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
@@ -39,12 +38,12 @@ def _table(name: str, rows: list[dict[str, Any]]) -> str:
         return ""
     task = TASKS[name]
     by_method = _by_seed(rows, len(task.groups))
-    ours = by_method.get("proximal", {})
+    ours = by_method.get(OURS, {})
     lines = [
         f"**{name}**, asked for {task.goal} %",
         "",
-        "| | test, % | seeds | bits per parameter | calls | seconds | CPU s | ours ahead by |",
-        "|---|---|---|---|---|---|---|---|",
+        "| | test, % | seeds | bits per parameter | calls | CPU s | machine ahead by |",
+        "|---|---|---|---|---|---|---|",
     ]
     known = [method for method in NAMES if by_method.get(method)]
     lines += [_line(method, by_method[method], ours, rows) for method in known]
@@ -70,14 +69,13 @@ def _line(
     for key, form in (
         ("bits", "{:.3f}"),
         ("calls", "{:.0f}"),
-        ("seconds", "{:.1f}"),
         ("cpu_seconds", "{:.1f}"),
     ):
         known = [row[key] for row in mine if key in row]
         cells.append(form.format(np.mean(known)) if known else "")
     both = sorted(set(values) & set(ours))
     ahead = [ours[seed] - values[seed] for seed in both]
-    cells.append(_difference(ahead) if method != "proximal" and ahead else "")
+    cells.append(_difference(ahead) if method != OURS and ahead else "")
     return "| " + " | ".join(cells) + " |"
 
 

@@ -15,11 +15,13 @@ from qnn_train.training import ProximalProblem, ProximalRecipe, preset
 if TYPE_CHECKING:
     from qnn_train.data import Dataset
 
-__all__ = ["ALL", "TASKS", "Task", "dataset", "problem_of"]
+__all__ = ["ALL", "METHODS", "TASKS", "Task", "dataset", "problem_of"]
 
 ALL = tuple(range(10))
-STE = ("ste-ternary", "ste-binary")
-BESIDE = ("logistic", "random", "proximal-polish", "proximal-descent", "proximal-annealing")
+METHODS = (
+    *("machine", "descent", "annealing"),
+    *("ste", "ste-real-ternary", "ste-real-binary", "logistic", "random"),
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,6 @@ class Task:
     goal: float
     images: int | None = None
     weights: str = "binary"
-    beside: tuple[str, ...] = (*STE, *BESIDE)
     device: str = "emulator-dsb"
 
     @property
