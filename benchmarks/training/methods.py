@@ -34,7 +34,7 @@ PATIENCE_S = 600.0  # of a job: the work of its run is shared with others
 
 # Steps of 256 images of STE in the codes of the network, and epochs of the one with real numbers:
 # what more of either brought was looked at on images kept apart.
-STEPS, MORE_STEPS, MANY = 3000, 9000, 5000
+STEPS, MORE_STEPS = 1500, 9000
 EPOCHS = {"pairs": 15}
 MORE_EPOCHS = 45
 
@@ -83,7 +83,6 @@ def _proximal(task: Task, classes: tuple[int, ...], seed: int, *, oracle: str) -
 def _coded_ste(task: Task, classes: tuple[int, ...], seed: int) -> dict[str, Any]:
     """Train by STE in the codes of our network, with as many starts and the same choice."""
     problem = _images(task, classes, seed)
-    whole = len(problem.train) > MANY
     start = time.process_time()
     networks = [
         straight_through(
@@ -92,7 +91,7 @@ def _coded_ste(task: Task, classes: tuple[int, ...], seed: int) -> dict[str, Any
             problem.train.labels,
             loss=problem.loss,
             seed=1000 * seed + turn,
-            steps=MORE_STEPS if whole and len(task.groups) == 1 else STEPS,
+            steps=MORE_STEPS if len(classes) > 2 else STEPS,
         )[0]
         for turn in range(problem.recipe.starts)
     ]

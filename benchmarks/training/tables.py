@@ -1,8 +1,10 @@
-"""Rows as tables, with 95 % intervals over seeds and paired differences."""
+"""Rows as tables, with 95 % intervals over seeds, and of paired differences.
+
+Of 45 pairs of classes intervals are those of differences only, over the pairs.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,45 +38,34 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
 def _table(name: str, rows: list[dict[str, Any]]) -> str:
     if not rows:
         return ""
-    task = TASKS[name]
-    by_method = _by_seed(rows, len(task.groups))
-    ours = by_method.get(OURS, {})
+    goal = TASKS[name].goal
     lines = [
-        f"**{name}**, asked for {task.goal} %",
+        f"**{name}**, asked for {goal} %",
         "",
         "| | test, % | seeds | bits per parameter | calls | CPU s | machine ahead by |",
         "|---|---|---|---|---|---|---|",
     ]
-    known = [method for method in NAMES if by_method.get(method)]
-    lines += [_line(method, by_method[method], ours, rows) for method in known]
+    by_method = {method: [row for row in rows if row["method"] == method] for method in NAMES}
+    ours = _scores(by_method[OURS])
+    lines += [_line(method, mine, ours) for method, mine in by_method.items() if mine]
     return "\n".join(lines)
 
 
-def _by_seed(rows: list[dict[str, Any]], groups: int) -> dict[str, dict[int, float]]:
-    """Return the mean over all groups of classes, of the seeds that have all of them."""
-    found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        found[row["method"]][row["seed"]].append(100 * row["test"])
-    return {
-        method: {seed: float(np.mean(v)) for seed, v in seeds.items() if len(v) == groups}
-        for method, seeds in found.items()
-    }
+def _scores(rows: list[dict[str, Any]]) -> dict[tuple[int, ...], float]:
+    """Return percent by seed and classes."""
+    return {(row["seed"], *row["classes"]): 100 * row["test"] for row in rows}
 
 
-def _line(
-    method: str, values: dict[int, float], ours: dict[int, float], rows: list[dict[str, Any]]
-) -> str:
-    mine = [row for row in rows if row["method"] == method]
-    cells = [NAMES[method], _interval(list(values.values())), str(len(values))]
-    for key, form in (
-        ("bits", "{:.3f}"),
-        ("calls", "{:.0f}"),
-        ("cpu_seconds", "{:.1f}"),
-    ):
-        known = [row[key] for row in mine if key in row]
+def _line(method: str, rows: list[dict[str, Any]], ours: dict[tuple[int, ...], float]) -> str:
+    found = _scores(rows)
+    n_seeds = len({seed for seed, *_ in found})
+    mean = f"{np.mean([*found.values()]):.2f}"
+    cells = [NAMES[method], _interval([*found.values()]) if n_seeds == len(found) else mean]
+    cells.append(str(n_seeds))
+    for key, form in (("bits", "{:.3f}"), ("calls", "{:.0f}"), ("cpu_seconds", "{:.1f}")):
+        known = [row[key] for row in rows if row.get(key)]
         cells.append(form.format(np.mean(known)) if known else "")
-    both = sorted(set(values) & set(ours))
-    ahead = [ours[seed] - values[seed] for seed in both]
+    ahead = [ours[key] - found[key] for key in found.keys() & ours.keys()]
     cells.append(_difference(ahead) if method != OURS and ahead else "")
     return "| " + " | ".join(cells) + " |"
 

@@ -47,9 +47,7 @@ TASKS = {
     task.name: task
     for task in (
         Task("pairs", "pairs-4x4", tuple(combinations(ALL, 2)), 94.95),
-        Task("shirt-20", "few-4x4", ((0, 6),), 75.0, 20),
         Task("shirt-100", "few-4x4", ((0, 6),), 78.0, 100),
-        Task("shirt-all", "pairs-7x7", ((0, 6),), 83.5, weights="ternary"),
         Task("ten-binary", "ten-classes-7x7", (ALL,), 74.3),
         Task("ten-ternary", "ten-classes-7x7", (ALL,), 78.8, weights="ternary"),
         Task("tiny", "tiny-2x2", ((4, 5),), 98.0, 1000, "ternary"),
