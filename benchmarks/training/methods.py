@@ -1,16 +1,16 @@
-"""The methods that are compared; each returns rows of a group of seeds of one task."""
+"""The methods that are compared: what a row tells of a task, a method and a seed."""
 
 from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from functools import lru_cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import ste
 from heats import best_of
-from tasks import TASKS, problem_of
+from tasks import problem_of
 
 from cim_hal import open_device
 from qnn_train.solve.straight_through import straight_through
@@ -18,52 +18,26 @@ from qnn_train.training import Cost, TrainingRun
 from qnn_train.training.descent import accuracy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
     from tasks import Task
 
     from qnn_train.training import ProximalProblem
 
-__all__ = ["MACHINE", "SLOW", "rows_of"]
+__all__ = ["METHODS"]
 
-MACHINE = "machine"
-ORACLES = (MACHINE, "descent", "annealing")
-SLOW = (*ORACLES, "ste", "random")  # a seed at a time
 PATIENCE_S = 600.0  # of a job: the work of its run is shared with others
-
-# Steps of 256 images of STE in the codes of the network, and epochs of the one with real numbers:
-# what more of either brought was looked at on images kept apart.
-STEPS, MORE_STEPS = 1500, 9000
-EPOCHS = {"pairs": 15}
-MORE_EPOCHS = 45
+STEPS, MORE_STEPS = 1500, 9000  # of STE in codes, 256 images each; with more than two classes
+EPOCHS = 45  # of STE with real biases and scales
 
 
-def rows_of(
-    name: str, method: str, classes: tuple[int, ...], seeds: Sequence[int]
-) -> list[dict[str, Any]]:
-    """Return one row a seed."""
-    task = TASKS[name]
-    if method == "logistic":
-        return list(_logistic(task, classes, seeds))
-    ways = {name: partial(_proximal, oracle=name) for name in ORACLES}
-    real = {f"ste-real-{kind}": partial(_real_ste, kind=kind) for kind in ("ternary", "binary")}
-    found = {**ways, **real, "ste": _coded_ste, "random": _random}[method]
-    return [_row(task, method, classes, seed, **found(task, classes, seed)) for seed in seeds]
-
-
-def _row(
-    task: Task, method: str, classes: tuple[int, ...], seed: int, **rest: Any
-) -> dict[str, Any]:
-    return {"task": task.name, "method": method, "classes": list(classes), "seed": seed, **rest}
-
-
-def _proximal(task: Task, classes: tuple[int, ...], seed: int, *, oracle: str) -> dict[str, Any]:
-    problem = problem_of(task, classes, seed, oracle=oracle)
+def _proximal(task: Task, seed: int, *, oracle: str) -> dict[str, Any]:
+    problem = problem_of(task, seed, oracle=oracle)
     start = time.process_time()
     with ExitStack() as stack:
         session = None
-        if oracle == MACHINE:
+        if oracle == "machine":
             session = stack.enter_context(open_device(task.device, timeout_s=PATIENCE_S))
         run = TrainingRun(problem, session)
         for _ in run:
@@ -80,9 +54,9 @@ def _proximal(task: Task, classes: tuple[int, ...], seed: int, *, oracle: str) -
     }
 
 
-def _coded_ste(task: Task, classes: tuple[int, ...], seed: int) -> dict[str, Any]:
+def _coded_ste(task: Task, seed: int) -> dict[str, Any]:
     """Train by STE in the codes of our network, with as many starts and the same choice."""
-    problem = _images(task, classes, seed)
+    problem = problem_of(task, seed)
     start = time.process_time()
     networks = [
         straight_through(
@@ -91,7 +65,7 @@ def _coded_ste(task: Task, classes: tuple[int, ...], seed: int) -> dict[str, Any
             problem.train.labels,
             loss=problem.loss,
             seed=1000 * seed + turn,
-            steps=MORE_STEPS if len(classes) > 2 else STEPS,
+            steps=MORE_STEPS if len(task.classes) > 2 else STEPS,
         )[0]
         for turn in range(problem.recipe.starts)
     ]
@@ -104,12 +78,11 @@ def _coded_ste(task: Task, classes: tuple[int, ...], seed: int) -> dict[str, Any
     }
 
 
-def _real_ste(task: Task, classes: tuple[int, ...], seed: int, *, kind: str) -> dict[str, Any]:
+def _real_ste(task: Task, seed: int, *, kind: str) -> dict[str, Any]:
     """Train by STE with real biases and scales, with as many starts and the same choice."""
-    inputs, labels, tests, answers = _real(_images(task, classes, seed))
-    epochs = EPOCHS.get(task.name, MORE_EPOCHS)
-    recipe = ste.Recipe(kind, hidden=task.proximal.hidden, epochs=epochs)
-    targets = np.eye(max(2, len(classes)), dtype=np.float32)[labels]
+    inputs, labels, tests, answers = _real(problem_of(task, seed))
+    recipe = ste.Recipe(kind, hidden=task.proximal.hidden, epochs=EPOCHS)
+    targets = np.eye(len(task.classes), dtype=np.float32)[labels]
     start = time.process_time()
     networks = [
         ste.fit(inputs, targets, seed=seed + 1000 * turn, recipe=recipe)
@@ -127,17 +100,6 @@ def _share(network: ste.Network, inputs: Any, labels: Any) -> float:
     return float((network.outputs(inputs).argmax(axis=1) == labels).mean())
 
 
-@lru_cache(maxsize=1)
-def _whole(name: str, classes: tuple[int, ...]) -> ProximalProblem:
-    return problem_of(TASKS[name], classes, 0)
-
-
-def _images(task: Task, classes: tuple[int, ...], seed: int) -> ProximalProblem:
-    """Return the images of a seed; where all are taken, those of every seed."""
-    whole = task.images is None
-    return _whole(task.name, classes) if whole else problem_of(task, classes, seed)
-
-
 def _real(problem: ProximalProblem) -> tuple[Any, ...]:
     """Return real features and labels from 0 on, of training and test."""
     test = problem.examples(problem.selection.test)
@@ -149,23 +111,17 @@ def _real(problem: ProximalProblem) -> tuple[Any, ...]:
     return tuple(found)
 
 
-def _logistic(
-    task: Task, classes: tuple[int, ...], seeds: Sequence[int]
-) -> Iterator[dict[str, Any]]:
+def _logistic(task: Task, seed: int) -> dict[str, Any]:
     from sklearn.linear_model import LogisticRegression
 
-    score = None
-    for seed in seeds:
-        if score is None or task.images is not None:  # it draws nothing but the images
-            inputs, labels, tests, answers = _real(_images(task, classes, seed))
-            model = LogisticRegression(max_iter=300).fit(inputs, labels)
-            score = float(model.score(tests, answers))
-        yield _row(task, "logistic", classes, seed, test=score)
+    inputs, labels, tests, answers = _real(problem_of(task, seed))
+    model = LogisticRegression(max_iter=300).fit(inputs, labels)
+    return {"test": float(model.score(tests, answers))}
 
 
-def _random(task: Task, classes: tuple[int, ...], seed: int) -> dict[str, Any]:
+def _random(task: Task, seed: int) -> dict[str, Any]:
     """Return the best on the training images of as many random networks as the machine gave."""
-    problem = _images(task, classes, seed)
+    problem = problem_of(task, seed)
     with open_device(task.device, timeout_s=PATIENCE_S) as session:
         count = Cost.of(problem, session.capabilities).runs
     rng, architecture = np.random.default_rng([seed, 9]), problem.architecture
@@ -181,3 +137,13 @@ def _random(task: Task, classes: tuple[int, ...], seed: int) -> dict[str, Any]:
         "train": best.accuracy,
         "networks": count,
     }
+
+
+METHODS: dict[str, Callable[[Task, int], dict[str, Any]]] = {
+    **{name: partial(_proximal, oracle=name) for name in ("machine", "descent", "annealing")},
+    "ste": _coded_ste,
+    "ste-real-ternary": partial(_real_ste, kind="ternary"),
+    "ste-real-binary": partial(_real_ste, kind="binary"),
+    "logistic": _logistic,
+    "random": _random,
+}

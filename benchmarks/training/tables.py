@@ -1,7 +1,4 @@
-"""Rows as tables, with 95 % intervals over seeds, and of paired differences.
-
-Of 45 pairs of classes intervals are those of differences only, over the pairs.
-"""
+"""Rows as tables, with 95 % intervals over seeds and paired differences."""
 
 from __future__ import annotations
 
@@ -20,52 +17,47 @@ NAMES = {
     "machine": "**`emulator-dsb`, samples polished**",
     "descent": "one-flip descents on the host in its place",
     "annealing": "annealing on the host in its place",
-    "ste": "STE, same codes and starts",
+    "ste": "STE, same codes",
     "ste-real-ternary": "STE, ternary, real biases and scales",
     "ste-real-binary": "STE, 1 bit, real biases and scales",
     "logistic": "logistic regression, real",
     "random": "best of as many random networks",
 }
 OURS = "machine"
+NUMBERS = {"bits": "{:.2f}", "calls": "{:.0f}", "cpu_seconds": "{:.1f}"}
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """Return one table a task that has rows."""
-    parts = [_table(name, [row for row in rows if row["task"] == name]) for name in TASKS]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    """Return one table a task."""
+    return (
+        "\n\n".join(_table(name, [r for r in rows if r["task"] == name]) for name in TASKS) + "\n"
+    )
 
 
 def _table(name: str, rows: list[dict[str, Any]]) -> str:
-    if not rows:
-        return ""
-    goal = TASKS[name].goal
     lines = [
-        f"**{name}**, asked for {goal} %",
+        f"**{name}**, asked for {TASKS[name].goal} %",
         "",
         "| | test, % | seeds | bits per parameter | calls | CPU s | machine ahead by |",
         "|---|---|---|---|---|---|---|",
     ]
     by_method = {method: [row for row in rows if row["method"] == method] for method in NAMES}
-    ours = _scores(by_method[OURS])
+    ours = _by_seed(by_method[OURS])
     lines += [_line(method, mine, ours) for method, mine in by_method.items() if mine]
     return "\n".join(lines)
 
 
-def _scores(rows: list[dict[str, Any]]) -> dict[tuple[int, ...], float]:
-    """Return percent by seed and classes."""
-    return {(row["seed"], *row["classes"]): 100 * row["test"] for row in rows}
+def _by_seed(rows: list[dict[str, Any]]) -> dict[int, float]:
+    return {row["seed"]: 100 * row["test"] for row in rows}
 
 
-def _line(method: str, rows: list[dict[str, Any]], ours: dict[tuple[int, ...], float]) -> str:
-    found = _scores(rows)
-    n_seeds = len({seed for seed, *_ in found})
-    mean = f"{np.mean([*found.values()]):.2f}"
-    cells = [NAMES[method], _interval([*found.values()]) if n_seeds == len(found) else mean]
-    cells.append(str(n_seeds))
-    for key, form in (("bits", "{:.3f}"), ("calls", "{:.0f}"), ("cpu_seconds", "{:.1f}")):
+def _line(method: str, rows: list[dict[str, Any]], ours: dict[int, float]) -> str:
+    found = _by_seed(rows)
+    cells = [NAMES[method], _interval([*found.values()]), str(len(found))]
+    for key, form in NUMBERS.items():
         known = [row[key] for row in rows if row.get(key)]
         cells.append(form.format(np.mean(known)) if known else "")
-    ahead = [ours[key] - found[key] for key in found.keys() & ours.keys()]
+    ahead = [ours[seed] - found[seed] for seed in found.keys() & ours.keys()]
     cells.append(_difference(ahead) if method != OURS and ahead else "")
     return "| " + " | ".join(cells) + " |"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +14,9 @@ from qnn_train.training import ProximalProblem, ProximalRecipe, preset
 if TYPE_CHECKING:
     from qnn_train.data import Dataset
 
-__all__ = ["ALL", "METHODS", "TASKS", "Task", "dataset", "problem_of"]
+__all__ = ["ALL", "TASKS", "Task", "dataset", "problem_of"]
 
 ALL = tuple(range(10))
-METHODS = (
-    *("machine", "descent", "annealing"),
-    *("ste", "ste-real-ternary", "ste-real-binary", "logistic", "random"),
-)
 
 
 @dataclass(frozen=True)
@@ -30,7 +25,7 @@ class Task:
 
     name: str
     recipe: str
-    groups: tuple[tuple[int, ...], ...]
+    classes: tuple[int, ...]
     goal: float
     images: int | None = None
     weights: str = "binary"
@@ -46,11 +41,10 @@ class Task:
 TASKS = {
     task.name: task
     for task in (
-        Task("pairs", "pairs-4x4", tuple(combinations(ALL, 2)), 94.95),
-        Task("shirt-100", "few-4x4", ((0, 6),), 78.0, 100),
-        Task("ten-binary", "ten-classes-7x7", (ALL,), 74.3),
-        Task("ten-ternary", "ten-classes-7x7", (ALL,), 78.8, weights="ternary"),
-        Task("tiny", "tiny-2x2", ((4, 5),), 98.0, 1000, "ternary"),
+        Task("shirt-100", "few-4x4", (0, 6), 78.0, 100),
+        Task("ten-binary", "ten-classes-7x7", ALL, 74.3),
+        Task("ten-ternary", "ten-classes-7x7", ALL, 78.8, weights="ternary"),
+        Task("tiny", "tiny-2x2", (4, 5), 98.0, 1000, "ternary"),
     )
 }
 
@@ -63,7 +57,7 @@ def dataset() -> Dataset:
     return load_fashion_mnist(where)
 
 
-def problem_of(task: Task, classes: tuple[int, ...], seed: int, **changes: Any) -> ProximalProblem:
+def problem_of(task: Task, seed: int, **changes: Any) -> ProximalProblem:
     """Return the images and features of a seed: the same for every method, whatever its changes."""
     recipe = replace(task.proximal, seed=seed, **changes)
-    return ProximalProblem.of(recipe, dataset().select(classes))
+    return ProximalProblem.of(recipe, dataset().select(task.classes))
