@@ -2,7 +2,7 @@
 
     python benchmarks/public_instances.py FOLDER rows.jsonl
     python benchmarks/public_instances.py FOLDER rows.jsonl --targets emulator --calls 16
-    python benchmarks/public_instances.py --table rows.jsonl > docs/reference/_instances_table.txt
+    python benchmarks/public_instances.py --table benchmarks/public_instances.jsonl
 
 FOLDER holds the repositories that `public_instances.json` names, at the commits it names, each as
 OWNER/NAME: `git clone https://github.com/OWNER/NAME FOLDER/OWNER/NAME`. None is part of this
@@ -199,6 +199,8 @@ def rows(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 why = refused(instance, options.folder)
                 if why:
                     print(f"skipped {instance['file']}: {why}", file=sys.stderr)
+                elif "listed" in instance and target != TARGETS[0]:
+                    continue  # no machine takes part
                 elif (instance["file"], instance.get("writer", ""), target) not in done:
                     yield row(instance, options, session) | {"target": target}
 

@@ -16,7 +16,7 @@ __all__ = ["export"]
 @click.argument("model", type=FILE)
 @click.argument("out", type=OutputFile(".onnx", ".qonnx", ".npz"))
 def export(model: Path, out: Path) -> None:
-    """Write a model as ONNX, QONNX, or its integers as plain arrays; the suffix of OUT says which.
+    """Write a model as ONNX, QONNX or plain arrays of integers; the suffix of OUT says which.
 
     All take the features in the order that is printed: categories are 0 and 1, each a feature of
     its own. QONNX says how many bits each number has and is for FPGAs (qonnx, hls4ml, FINN): it
