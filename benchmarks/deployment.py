@@ -5,7 +5,7 @@
 Needs qonnx and hls4ml, which pin other versions: an environment of its own, with
 ``pip install '.[onnx]' qonnx hls4ml``, a C++ compiler, and Fashion-MNIST in ``QNN_DATA_DIR`` or
 ``CIM_SHARED_DIR/data/fashion_mnist``. Networks are trained on 3,000 images in seconds: how well
-they do is not the point. Margins are compared one by one, with those of `IntegerClassifier` in int64.
+they do is not the point. Margins are compared one by one, with those of `IntegerClassifier`.
 """
 
 from __future__ import annotations
