@@ -52,6 +52,6 @@ def test_the_model_and_other_suffixes_are_not_written(fitted, capsys):
 
 def test_qonnx_is_written_with_the_bits_of_its_numbers(fitted, tmp_path):
     onnx = pytest.importorskip("onnx")
-    assert run(program, ["export", fitted, tmp_path / "there.qonnx"]) == 0
+    assert run(program, ["export", fitted, str(tmp_path / "there.qonnx")]) == 0
     kinds = {node.op_type for node in onnx.load(tmp_path / "there.qonnx").graph.node}
     assert {"BipolarQuant", "MatMul", "Quant"} <= kinds
