@@ -27,6 +27,7 @@ extensions = [
     "llms",
     "sphinx_gallery.gen_gallery",
 ]
+default_role = "py:obj"
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build", "tutorials", "reference/wire/*.md"]
 html_math_renderer = "mathml"
@@ -37,6 +38,7 @@ html_css_files = ["pages.css"]
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist", "colon_fence"]
 myst_heading_anchors = 3
 autodoc_typehints = "signature"
+autodoc_type_aliases = {"ArrayLike": "ArrayLike"}
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 autodoc_default_options = {

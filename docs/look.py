@@ -79,7 +79,7 @@ def look(folder: Path, names: Iterable[str], pictures: Path | None) -> Iterator[
 
 def main() -> int:
     """Print what is wrong, and return 1 if anything is."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("folder", type=lambda text: Path(text).resolve())
     parser.add_argument("--browser", action="store_true")
     parser.add_argument("--page", action="append", default=[])

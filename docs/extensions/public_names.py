@@ -68,15 +68,11 @@ def link(
     """Resolve a name of the language Python that was not found as it was written."""
     if node.get("refdomain") != "py":
         return None
-    public = NAMES.get(node["reftarget"]) or NAMES.get(
-        node["reftarget"].rpartition(".")[2]
-    )
+    public = NAMES.get(node["reftarget"]) or NAMES.get(node["reftarget"].rpartition(".")[2])
     if public is None or public == node["reftarget"]:
         return None
     domain = env.domains.python_domain
-    return domain.resolve_xref(
-        env, node["refdoc"], app.builder, "obj", public, node, content
-    )
+    return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", public, node, content)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -11,9 +11,10 @@ machine by an address, with a queue, exact repeats and quantization done for the
 # ----------------
 #
 # `describe` says what the machine can do. `run` takes a program from vacuum to a readout. The
-# server calls it from one thread, and only with programs that fit what `describe` said: couplings are
-# integers of the right number of bits. This is the whole file ``bench_cim.py``; replace
-# `PretendFpga` by your own library. ``cim-hal new-driver bench-1`` makes a package like it, with tests.
+# server calls it from one thread, and only with programs that fit what `describe` said: couplings
+# are integers of the right number of bits. This is the whole file ``bench_cim.py``; replace
+# `PretendFpga` by your own library. ``cim-hal new-driver bench-1`` makes a package like it, with
+# tests.
 #
 # .. literalinclude:: ../tutorials/bench_cim.py
 #    :language: python
@@ -35,8 +36,8 @@ assert square.cut(samples.best) == 4
 # --------
 #
 # `conform` holds the machine against what its driver says of it: signs, places, limits, seeds,
-# cancelling. Its witness is its own: nothing is believed because the machine says so. From the shell
-# it is ``cim-hal conform bench_cim:BenchCim``.
+# cancelling. Its witness is its own: nothing is believed because the machine says so. From the
+# shell it is ``cim-hal conform bench_cim:BenchCim``.
 
 from cim_hal.conformance import MachineUnderTest, conform
 
@@ -71,9 +72,9 @@ assert failed
 # Serve it
 # --------
 #
-# ``cim-hal serve bench_cim:BenchCim --bind tcp://127.0.0.1:5555`` serves any importable driver, in a
-# process of its own: if the driver crashes, the job fails with the reason, and the server goes on.
-# `spawn_server` is the same for programs.
+# ``cim-hal serve bench_cim:BenchCim --bind tcp://127.0.0.1:5555`` serves any importable driver, in
+# a process of its own: if the driver crashes, the job fails with the reason, and the server goes
+# on. `spawn_server` is the same for programs.
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -92,8 +93,8 @@ with spawn_server("bench_cim:BenchCim") as server, open_device(server.endpoint) 
     ]
 
 # %%
-# The first picture of a new machine: how its energies follow from the length of a run. The bars hold
-# the middle half of 200 runs, the dots are the best.
+# The first picture of a new machine: how its energies follow from the length of a run. The bars
+# hold the middle half of 200 runs, the dots are the best.
 
 quarters = np.array([np.quantile(each.energies, (0.25, 0.5, 0.75)) for each in found]).T
 figure, axes = plt.subplots(figsize=(6, 3.5))
@@ -119,5 +120,6 @@ for n, each in zip(lengths, found, strict=True):
 #
 # - Host, port and ranges as options, telemetry, interlocks and calibration:
 #   :doc:`/how-to/write-a-driver` and :doc:`/how-to/calibrate-a-machine`.
-# - Keys and roles: :doc:`/how-to/secure-a-machine`. Locks and turns: :doc:`/how-to/share-a-machine`.
+# - Keys and roles: :doc:`/how-to/secure-a-machine`; locks and turns:
+#   :doc:`/how-to/share-a-machine`.
 # - A driver in C, or in an older Python: :doc:`/reference/driver-pipe`.
