@@ -20,7 +20,7 @@ COMMANDS = {
     ),
     "export": (
         "qnn_train.cli.export:export",
-        "Write a model as ONNX, or its integers as plain arrays; the suffix of OUT says which.",
+        "Write a model as ONNX, QONNX or plain arrays of integers; the suffix of OUT says which.",
     ),
     "inspect": (
         "qnn_train.cli.inspect:inspect",
