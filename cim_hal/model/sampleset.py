@@ -6,18 +6,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
 from cim_hal.errors import ModelError
+from cim_hal.extras import load_extra
 from cim_hal.model.conversion import real_number, require, whole_number
 from cim_hal.model.diversity import copies_warning, diversity_of
 from cim_hal.model.html import html_table
 from cim_hal.model.ising import check_model
 from cim_hal.model.record import RunRecord
+from cim_hal.model.tables import read_parquet, write_parquet
 
 if TYPE_CHECKING:
+    import os
+
+    import pandas as pd
+    import xarray as xr
     from numpy.typing import NDArray
 
     from cim_hal.model.ising import IsingModel
@@ -265,3 +271,58 @@ class SampleSet:
     def as_bits(self) -> NDArray[np.int8]:
         """Return x = (1 + σ)/2, int8, shape (runs, n)."""
         return ((self.spins + 1) // 2).astype(np.int8)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return a row for each run: its ``energy``, and its spins in columns 0 to n - 1.
+
+        The record is in ``attrs["record"]``, as a dict. Tables need the extra ``tables``.
+        """
+        frame = load_extra("pandas", "to_pandas", ModelError).DataFrame(self.spins)
+        frame.insert(0, "energy", self.energies)
+        frame.attrs["record"] = self.record.model_dump(mode="json")
+        return frame
+
+    def to_xarray(self) -> xr.Dataset:
+        """Return spins (run, spin), energies (run), and amplitudes and trace where there are any.
+
+        Its attributes are the facts of the record that are one text or number.
+        """
+        parts: dict[str, Any] = {"spins": (("run", "spin"), self.spins)}
+        parts["energy"] = (("run",), self.energies)
+        coordinates: dict[str, Any] = {}
+        if self.amplitudes is not None:
+            parts["amplitude"] = (("run", "spin"), self.amplitudes)
+        if self.trace is not None:  # its runs are in the order of the job
+            parts["trace"] = (("round_trip", "traced_run", "spin"), self.trace.amplitudes)
+            parts["pump"] = (("round_trip",), self.trace.pump)
+            coordinates["round_trip"] = self.trace.round_trips
+        record = self.record.model_dump(mode="json")
+        facts = {name: fact for name, fact in record.items() if isinstance(fact, str | int | float)}
+        return load_extra("xarray", "to_xarray", ModelError).Dataset(parts, coordinates, facts)
+
+    def to_parquet(self, path: str | os.PathLike[str]) -> None:
+        """Write energies, spins, amplitudes where there are any, and the record.
+
+        Raises
+        ------
+        ModelError
+            The samples have a trace, which has no place in a table; or the file cannot be written,
+            or is not named ``.parquet``.
+        """
+        if self.trace is not None:
+            what = "the samples have a trace, which is no table"
+            raise ModelError(what, hint="dataclasses.replace(samples, trace=None) leaves it out")
+        arrays = {"energy": self.energies, "spins": self.spins, "amplitudes": self.amplitudes}
+        options = {"tolerance": self.tolerance, "is_symmetric": self.is_symmetric}
+        write_parquet(path, arrays, self.record, **options)
+
+    @classmethod
+    def from_parquet(cls, path: str | os.PathLike[str]) -> Self:
+        """Return the samples that `to_parquet` wrote.
+
+        Raises
+        ------
+        ModelError
+            The file cannot be read, or holds no samples.
+        """
+        return cls(**read_parquet(path))

@@ -8,8 +8,7 @@ import dimod
 import numpy as np
 import pytest
 
-from cim_hal import IsingModel, ModelError, TraceRequest, open_device
-from cim_hal.interop.tables import from_parquet, to_pandas, to_parquet, to_xarray
+from cim_hal import IsingModel, ModelError, SampleSet, TraceRequest, open_device
 
 MODEL = IsingModel.from_couplings([[0, 1, -2], [1, 0, 0.5], [-2, 0.5, 0]], [0.1, 0, -0.3])
 
@@ -21,7 +20,7 @@ def samples():
 
 
 def test_a_data_frame_has_the_rows_of_dimod(samples):
-    frame = to_pandas(samples)
+    frame = samples.to_pandas()
     theirs = dimod.SampleSet.from_samples(samples.spins, "SPIN", samples.energies)
     expected = theirs.to_pandas_dataframe().sort_values("energy", kind="stable")
     np.testing.assert_array_equal(frame[[0, 1, 2]].to_numpy(), expected[[0, 1, 2]].to_numpy())
@@ -30,7 +29,7 @@ def test_a_data_frame_has_the_rows_of_dimod(samples):
 
 
 def test_a_data_set_has_names_for_its_axes(samples):
-    data = to_xarray(samples)
+    data = samples.to_xarray()
     assert dict(data.sizes)["run"] == 7
     np.testing.assert_array_equal(data["spins"].isel(run=0), samples.best)
     np.testing.assert_array_equal(data["amplitude"].values, samples.amplitudes)
@@ -38,15 +37,15 @@ def test_a_data_set_has_names_for_its_axes(samples):
         data["trace"].sel(round_trip=400)[0], samples.trace.amplitudes[0, 0]
     )
     assert data.attrs["seed"] == 3
-    assert "trace" not in to_xarray(replace(samples, trace=None, amplitudes=None))
+    assert "trace" not in replace(samples, trace=None, amplitudes=None).to_xarray()
 
 
 @pytest.mark.parametrize("has_amplitudes", [False, True])
 def test_parquet_gives_back_what_was_written(samples, tmp_path, has_amplitudes):
     whole = replace(samples, trace=None)
     given = whole if has_amplitudes else replace(whole, amplitudes=None)
-    to_parquet(given, tmp_path / "s.parquet")
-    again = from_parquet(tmp_path / "s.parquet")
+    given.to_parquet(tmp_path / "s.parquet")
+    again = SampleSet.from_parquet(tmp_path / "s.parquet")
     np.testing.assert_array_equal(again.spins, given.spins)
     assert again.spins.dtype == np.int8
     np.testing.assert_array_equal(again.energies, given.energies)
@@ -59,11 +58,13 @@ def test_parquet_gives_back_what_was_written(samples, tmp_path, has_amplitudes):
 
 def test_what_is_no_table_of_samples_is_refused(samples, tmp_path):
     with pytest.raises(ModelError, match="a trace"):
-        to_parquet(samples, tmp_path / "s.parquet")
+        samples.to_parquet(tmp_path / "s.parquet")
     with pytest.raises(ModelError, match="cannot write"):
-        to_parquet(replace(samples, trace=None), tmp_path / "nowhere" / "s.parquet")
+        replace(samples, trace=None).to_parquet(tmp_path / "nowhere" / "s.parquet")
+    with pytest.raises(ModelError, match=r"not named \.parquet"):
+        replace(samples, trace=None).to_parquet(tmp_path / "s.txt")
     (tmp_path / "text.parquet").write_text("no table")
-    to_pandas(samples).rename(columns=str).to_parquet(tmp_path / "other.parquet")
+    samples.to_pandas().rename(columns=str).to_parquet(tmp_path / "other.parquet")
     for name in ("text.parquet", "other.parquet", "absent.parquet"):
         with pytest.raises(ModelError, match="holds no samples"):
-            from_parquet(tmp_path / name)
+            SampleSet.from_parquet(tmp_path / name)
