@@ -143,6 +143,7 @@ class TrainingOracle(ParallelOracle):
             n_runs=recipe.n_runs,
             seed=recipe.seed,
             coupling_bits=recipe.coupling_bits,
+            lowering=recipe.lowering if isinstance(recipe, Recipe) else "max",
             schedule=schedule,
             settings=settings,
             calls=before.calls,

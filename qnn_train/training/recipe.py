@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from cim_hal import ModelError
+from cim_hal.machine.policies import Policy
 from qnn_train.arguments import checked
 from qnn_train.checks import (
     BIAS_BITS,
@@ -56,6 +58,15 @@ def _setting(name: str, value: object) -> tuple[str, float]:
     return text(name, setting), real(-1e300, 1e300)(f"{name} of {setting}", number)
 
 
+def _lowering(name: str, value: object) -> str:
+    policy = text(name, value)
+    try:
+        Policy.of(policy)
+    except ModelError as error:
+        raise AssemblyError(error.message, hint=error.hint) from None
+    return policy
+
+
 OracleName: TypeAlias = Literal["machine", "descent", "annealing", "exact"]  # keys of `ORACLES`
 POSITIVE = real(0, MAX_REACH, above=True)
 BITS = optional(whole(1, 64))
@@ -80,6 +91,7 @@ RECIPE: Mapping[str, Check] = {
     "iterations": COUNT,
     "batch": COUNT,
     "pack": flag,
+    "lowering": _lowering,
 }
 PROXIMAL_RECIPE: Mapping[str, Check] = {
     **SHARED,
@@ -165,6 +177,8 @@ class Recipe:
         Whether parts share tasks of the machine, see `PackedOracle`.
     coupling_bits : int or None
         Bits of a coupling; None for those of the machine.
+    lowering : str
+        Policy by which problems are brought to these bits, see `cim_hal.lower_by`.
     """
 
     train_samples: int | None = 20
@@ -184,9 +198,15 @@ class Recipe:
     batch: int = 5
     pack: bool = False
     coupling_bits: int | None = None
+    lowering: str = "max"
 
     def __post_init__(self) -> None:
         _take(self, RECIPE)
+        if self.lowering != "max" and self.oracle != MACHINE:
+            raise AssemblyError(
+                f"lowering = {self.lowering!r} and oracle = {self.oracle!r}",
+                hint="problems are brought to the bits of a machine only",
+            )
         if self.pack and self.oracle != MACHINE:
             raise AssemblyError("pack puts parts together for a machine", hint="leave it out")
         if self.train_samples is None and self.method not in ON_ALL:
