@@ -133,7 +133,7 @@ def _folders(paths: Sequence[Path], folder: Path | None) -> dict[Path, Path | No
 
 
 def _measure(path: Path, folder: Path, **options: Any) -> dict[str, Any]:
-    from cim_hal.study import run_study
+    from cim_hal.study.run import run_study
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with progress_on(Console(stderr=True), *columns, TimeRemainingColumn()) as bar:

@@ -239,7 +239,8 @@ def _map(  # noqa: PLR0917  what is drawn, and over what
     for p in points:
         place = up.index(p["factors"][y]), across.index(p["factors"][x])
         values[place] = p["success_probability"]
-    least, most = float(np.nanmin(values)), float(np.nanmax(values))
+    shown = [p["success_probability"] for p in summary["points"]]  # maps have one scale
+    least, most = min(shown), max(shown)
     least = least if least > 0.5 else 0.0
     style: dict[str, Any] = {"origin": "lower", "aspect": "auto", "cmap": "cividis"}
     image = axis.imshow(values, vmin=least, vmax=most, **style)
@@ -258,7 +259,7 @@ def _outline(  # noqa: PLR0917  what is drawn, and over what
     """Draw a border and hatching around the cells of the safe region."""
     from matplotlib.patches import Rectangle
 
-    axis.set_title(title, fontsize=10)
+    axis.set_title(title, loc="left", fontsize=10)
     if not summary["safe"]:
         return
     points = [point["factors"] for point in group]

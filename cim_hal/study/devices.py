@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cim_hal.study.plan import Point
     from cim_hal.study.rows import Row
 
-__all__ = ["compare_devices"]
+__all__ = ["compare_devices", "differences"]
 
 
 def compare_devices(

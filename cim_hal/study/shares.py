@@ -76,17 +76,18 @@ def share_of(successes: ArrayLike, runs: ArrayLike, *, level: float = 0.95) -> S
     r"""Return the mean share over models, each with its own number of runs.
 
     The interval of the family is that of `mean_interval`, by the likelihood of two kinds of
-    hardness. Where no run succeeds, or none fails, or there is one model only, it is that of
+    hardness, together with Wilson's (below): the latter is right for any kind, if models are many.
+    Where no run succeeds, or none fails, or there is one model only, it is that of
     Clopper and Pearson with one observation a model (with all of the error on one side where there
     is one side only): among all distributions of shares in [0, 1] of one mean, that of shares 0 and
     1 is the widest.
 
-    Counts in two dimensions are of models, on machines that are drawn too. Their interval is
-    Wilson's with an effective number of runs, :math:`n_e = \hat p(1 - \hat p)/s^2`, at most all
-    runs, where :math:`s^2` is the variance over models and that over machines (`error_of`), times
-    :math:`(z/t)^2` for the few degrees of freedom of s (Dean and Pagano 2015). Where fewer than ten
-    models, or machines, have a success and a failure, it is the bound, with :math:`mn/(m + n)`
-    observations.
+    Counts in two dimensions are of models, on machines that are drawn too: their interval is
+    Wilson's alone. It has an effective number of runs, :math:`n_e = \hat p(1 - \hat p)/s^2`, at
+    most all runs, where :math:`s^2` is the variance over models and that over machines
+    (`error_of`), times :math:`(z/t)^2` for the few degrees of freedom of s (Dean and Pagano 2015).
+    Where fewer than ten models, or machines, have a success and a failure, it is the bound, with
+    :math:`mn/(m + n)` observations.
 
     Raises
     ------
@@ -117,7 +118,7 @@ def share_of(successes: ArrayLike, runs: ArrayLike, *, level: float = 0.95) -> S
     if not df or found.ndim == 1 or has_few(found, n_runs):
         n = 1 / sum(1 / len(means) for means in _over_clusters(shares, np.mean))
         return Share(Interval(mean, *_bound(mean, n, level)), these, is_bounded=True)
-    return Share(_over_machines(shares, of_runs, level), these, is_bounded=False)
+    return Share(_by_moments(shares, of_runs, level), these, is_bounded=False)
 
 
 def _bound(mean: float, count: float, level: float) -> tuple[float, float]:
@@ -125,7 +126,7 @@ def _bound(mean: float, count: float, level: float) -> tuple[float, float]:
     return clopper_pearson(mean, count, one_sided)
 
 
-def _over_machines(shares: NDArray[np.float64], of_runs: float, level: float) -> Interval:
+def _by_moments(shares: NDArray[np.float64], of_runs: float, level: float) -> Interval:
     from scipy.stats import t
 
     mean, (error, df) = float(shares.mean()), error_of(shares)

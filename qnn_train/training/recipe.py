@@ -7,8 +7,6 @@ from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from cim_hal import ModelError
-from cim_hal.machine.policies import Policy
 from qnn_train.arguments import checked
 from qnn_train.checks import (
     BIAS_BITS,
@@ -20,6 +18,7 @@ from qnn_train.checks import (
     Check,
     check_all,
     flag,
+    lowering,
     one_of,
     one_or_more,
     optional,
@@ -31,13 +30,7 @@ from qnn_train.checks import (
 )
 from qnn_train.errors import AssemblyError, TrainingError
 from qnn_train.method_names import MACHINE, ON_ALL, ORACLES
-from qnn_train.network import (
-    Architecture,
-    Layer,
-    ParameterCode,
-    bias_code,
-    weight_code,
-)
+from qnn_train.network import Architecture, Layer, ParameterCode, bias_code, weight_code
 from qnn_train.network.architecture import hidden_sizes
 from qnn_train.network.spline import ACTIVATIONS, activation_named
 from qnn_train.solve.proximal import Annealing, Stage
@@ -56,15 +49,6 @@ MAX_REACH = 1e6
 def _setting(name: str, value: object) -> tuple[str, float]:
     setting, number = tuple_of(lambda _, part: part, 2, 2)(name, value)
     return text(name, setting), real(-1e300, 1e300)(f"{name} of {setting}", number)
-
-
-def _lowering(name: str, value: object) -> str:
-    policy = text(name, value)
-    try:
-        Policy.of(policy)
-    except ModelError as error:
-        raise AssemblyError(error.message, hint=error.hint) from None
-    return policy
 
 
 OracleName: TypeAlias = Literal["machine", "descent", "annealing", "exact"]  # keys of `ORACLES`
@@ -91,7 +75,7 @@ RECIPE: Mapping[str, Check] = {
     "iterations": COUNT,
     "batch": COUNT,
     "pack": flag,
-    "lowering": _lowering,
+    "lowering": lowering,
 }
 PROXIMAL_RECIPE: Mapping[str, Check] = {
     **SHARED,
@@ -178,7 +162,7 @@ class Recipe:
     coupling_bits : int or None
         Bits of a coupling; None for those of the machine.
     lowering : str
-        Policy by which problems are brought to these bits, see `cim_hal.lower_by`.
+        Policy that brings problems to these bits, see `cim_hal.lower_by`.
     """
 
     train_samples: int | None = 20
@@ -202,11 +186,6 @@ class Recipe:
 
     def __post_init__(self) -> None:
         _take(self, RECIPE)
-        if self.lowering != "max" and self.oracle != MACHINE:
-            raise AssemblyError(
-                f"lowering = {self.lowering!r} and oracle = {self.oracle!r}",
-                hint="problems are brought to the bits of a machine only",
-            )
         if self.pack and self.oracle != MACHINE:
             raise AssemblyError("pack puts parts together for a machine", hint="leave it out")
         if self.train_samples is None and self.method not in ON_ALL:
