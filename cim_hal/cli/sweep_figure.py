@@ -34,7 +34,7 @@ def figure_of(summary: dict[str, Any]) -> Figure:
     maps = _maps(summary, others)[:MAX_PANELS]
     n = len(panels) + len(maps)
     rows, columns = -(-n // 2), min(n, 2)
-    figure = Figure(figsize=(6.4 * columns, 4.4 * rows), layout="constrained")
+    figure = Figure(figsize=(6.4 * columns, 4.4 * rows), dpi=120, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, (factor, by, title, group) in zip(axes, panels, strict=False):
         _curves(axis, group, summary, factor, by, title)

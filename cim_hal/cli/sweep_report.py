@@ -14,7 +14,7 @@ from cim_hal.study.plan import level_text
 from cim_hal.study.quantiles import TOO_FEW
 from cim_hal.text import printable
 
-__all__ = ["page"]
+__all__ = ["report"]
 
 INTERVALS = (
     "Intervals are of 95 %, models are clusters: they hold for all models of the kind from which "
@@ -60,11 +60,24 @@ pre { overflow-x: auto; border: 1px solid #8886; padding: .7rem; border-radius: 
 # ---- the page -------------------------------------------------------------------------------
 
 
-def page(summary: dict[str, Any], study: str) -> str:
-    """Return the report: one HTML file. `study` is the text of the study file."""
-    picture = io.StringIO()
-    figure_of(summary).savefig(picture, format="svg")
-    svg = picture.getvalue()
+def report(summary: dict[str, Any], study: str) -> dict[str, bytes]:
+    """Return the files of the report by their suffixes: a page, and its picture as SVG and PNG.
+
+    `study` is the text of the study file.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    # Not by `savefig`, which draws each twice, and lays it out twice: that takes most of the time.
+    figure, png, svg = figure_of(summary), io.BytesIO(), io.StringIO()
+    FigureCanvasAgg(figure).print_png(png)
+    figure.set_layout_engine("none")  # the layout is kept
+    FigureCanvasSVG(figure).print_svg(svg)
+    page = _page(summary, study, svg.getvalue())
+    return {"html": page.encode(), "svg": svg.getvalue().encode(), "png": png.getvalue()}
+
+
+def _page(summary: dict[str, Any], study: str, svg: str) -> str:
     title = html.escape(printable(summary["study"]))
     machines = json.dumps(summary["machines"] or summary["machine"], indent=1)
     parts = [
