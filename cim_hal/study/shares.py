@@ -110,10 +110,10 @@ def share_of(successes: ArrayLike, runs: ArrayLike, *, level: float = 0.95) -> S
     mean, of_runs = float(shares.mean()), found.size**2 / float((1 / n_runs).sum())
     these = wilson(mean, of_runs, level=level)
     if found.ndim == 1 and found.size > 1 and 0 < mean < 1:
-        ends = mean_interval(tuple(found.tolist()), tuple(n_runs.tolist()), level)
-        return Share(
-            Interval(mean, min(ends[0], mean), max(ends[1], mean)), these, is_bounded=False
-        )
+        low, high = mean_interval(tuple(found.tolist()), tuple(n_runs.tolist()), level)
+        plain = _by_moments(shares, of_runs, level)
+        family = Interval(mean, min(low, plain.low), max(high, plain.high))
+        return Share(family, these, is_bounded=False)
     _, df = error_of(shares)
     if not df or found.ndim == 1 or has_few(found, n_runs):
         n = 1 / sum(1 / len(means) for means in _over_clusters(shares, np.mean))
