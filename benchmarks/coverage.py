@@ -36,7 +36,8 @@ def centre(mean: float) -> float:
     """Return the middle of the logits whose shares have a mean."""
     z = np.linspace(-6, 6, 4001)
     weights = np.exp(-z * z / 2) / np.exp(-z * z / 2).sum()
-    return float(brentq(lambda mu: (weights * expit(mu + 2 * z)).sum() - mean, -30, 30))
+    found: Any = brentq(lambda mu: (weights * expit(mu + 2 * z)).sum() - mean, -30, 30)
+    return float(found)
 
 
 def shares(rng: np.random.Generator, hardness: str, mean: float, shape: tuple[int, int]) -> Any:
@@ -90,7 +91,7 @@ def main() -> None:
     with asked.out.open("a+", newline="") as file:
         file.seek(0)
         known = {tuple(each[n] for n in FIELDS[:5]) for each in csv.DictReader(file)}
-        writer = csv.DictWriter(file, FIELDS)
+        writer = csv.DictWriter[str](file, FIELDS)
         if not known:
             writer.writeheader()
         for n, hardness, mean in itertools.product(asked.models, asked.hardness, asked.means):
