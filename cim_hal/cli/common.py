@@ -230,7 +230,7 @@ def refused(option: str) -> Iterator[None]:
 
 def print_ready(what: str) -> None:
     """Print the line that says a server is ready and where it listens."""
-    from cim_hal.client.spawn import READY  # brings all clients along
+    from cim_hal.client.spawn import READY  # brings machine files along
 
     say(f"{READY}{what}")
     sys.stdout.flush()

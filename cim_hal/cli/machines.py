@@ -65,7 +65,12 @@ def list_drivers(*, as_json: bool) -> None:
     Emulated machines say it themselves. Others are not opened for it: their line is the first one
     of the docstring of their factory. A driver that cannot be imported or made is listed with the
     reason.
-    """
+
+    \b
+    Examples:
+      cim-hal list
+      cim-hal list --json
+    """  # noqa: D301
     from cim_hal.machine.registry import registered_drivers
 
     found = [(driver, _capabilities_of(driver.name)) for driver in registered_drivers()]

@@ -151,12 +151,11 @@ def _measure(
 
 
 def _draw(folder: Path, found: dict[str, Any], study: str) -> None:
-    from cim_hal.cli.sweep_report import figure_of, page
+    from cim_hal.cli.sweep_report import report
 
-    with whole_file(folder / "report.html") as file:
-        file.write(page(found, study).encode())
-    for suffix in ("png", "svg"):
-        figure_of(found).savefig(folder / f"report.{suffix}", dpi=120)
+    for suffix, content in report(found, study).items():
+        with whole_file(folder / f"report.{suffix}") as file:
+            file.write(content)
 
 
 def _show(found: dict[str, Any], folder: Path) -> None:

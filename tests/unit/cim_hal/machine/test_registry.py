@@ -33,7 +33,7 @@ def test_a_module_and_factory_make_a_driver():
 @pytest.mark.parametrize(
     ("target", "says"),
     [
-        ("emulater", "known: emulator, emulator-100"),
+        ("emulater", "did you mean emulator. cim-hal list shows all"),
         ("no_such_module:make", "No module named 'no_such_module'"),
         ("our_lab:absent", "has no attribute 'absent'"),
         ("our_lab:number", "is a int"),
