@@ -21,6 +21,7 @@ from cim_hal.cli.common import (
 from cim_hal.client.options import EPOCH_VARIABLE
 from cim_hal.console import say
 from cim_hal.errors import LeaseHeldError
+from cim_hal.extras import FULL_INSTALL
 from cim_hal.machine.telemetry import DriverState
 from cim_hal.option_types import MAX_SECONDS, POSITIVE_SECONDS
 
@@ -76,6 +77,9 @@ def list_drivers(*, as_json: bool) -> None:
     found = [(driver, _capabilities_of(driver.name)) for driver in registered_drivers()]
     if as_json:
         print_json([asdict(driver) | dict.fromkeys(LISTED) | known for driver, known in found])
+        return
+    if not found:
+        say(f"no driver is installed: cim-hal new-driver makes one; an emulator: {FULL_INSTALL}")
         return
     rows = ((driver.name, *_list_row(known)) for driver, known in found)
     print_table("name", "spins", "bits", "field", "what it is", rows=rows)

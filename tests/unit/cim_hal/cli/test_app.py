@@ -55,3 +55,9 @@ def test_a_misspelled_command_is_told_the_nearest(group, typed, meant, capsys):
     assert run(group, [typed, "emulator"]) == 2
     said = capsys.readouterr().err
     assert f"No such command {typed!r}. Did you mean {meant!r}?" in said
+
+
+def test_a_list_of_no_drivers_says_how_to_get_some(monkeypatch, capsys):
+    monkeypatch.setattr("cim_hal.machine.registry.registered_drivers", list)
+    assert run(program, ["list"]) == 0
+    assert "cim-hal new-driver makes one" in capsys.readouterr().out
