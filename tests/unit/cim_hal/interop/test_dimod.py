@@ -232,8 +232,7 @@ def test_samplers_of_dwave_conform(sampler, option):
 
     from cim_hal.cli.app import program
 
-    done = CliRunner().invoke(
-        program, ["conform", f"dimod:dwave.samplers:{sampler}", "--option", option]
-    )
+    options = ["--option", option, "--option", "max_spins=300"]
+    done = CliRunner().invoke(program, ["conform", f"dimod:dwave.samplers:{sampler}", *options])
     assert done.exit_code == 0, done.output
     assert " 0 failed" in done.output
