@@ -2,7 +2,8 @@
 
     python benchmarks/strong_gain.py docs/explanation/_strong_gain_table.txt
 
-Share of 64 runs at the best known cut, mean of twelve models of 60 spins, 95 % interval over models.
+Share of 64 runs at the best known cut, mean of twelve models of 60 spins, 95 % interval over
+models.
 """
 
 from __future__ import annotations

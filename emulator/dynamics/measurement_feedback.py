@@ -242,8 +242,9 @@ have 1 or more.""",
         high=100.0,
         log=True,
         doc=r"""Share of the linear limit that is fed back at once.
-The rest of a mode that exceeds it, and stands out of the spectrum, comes slowly (`emulator.dynamics.stability`). Infinite, or as
-large as no model needs, to feed back all at once.""",
+The rest of a mode that exceeds it, and stands out of the spectrum, comes slowly
+(`emulator.dynamics.stability`). Infinite, or as large as no model needs, to feed back all at
+once.""",
     )
     imperfections: Imperfections = option(
         Imperfections(),
