@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 # Locks of machines for all users: each process that runs tests is alone with its machines.
 LOCKS = tempfile.TemporaryDirectory(prefix="cim-hal-locks-")
 os.environ["CIM_HAL_LOCKS"] = LOCKS.name
+# Keys and defaults of whoever runs the tests are none of theirs.
+CONFIG = tempfile.TemporaryDirectory(prefix="cim-hal-config-")
+os.environ["XDG_CONFIG_HOME"] = CONFIG.name
 
 
 def _enter_scratch(namespace: dict[str, Any]) -> None:

@@ -3,8 +3,9 @@
 Names are imported on first use, so that ``import cim_hal`` and the help of commands are quick.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from cim_hal.late_imports import imported
 
 if TYPE_CHECKING:
     from cim_hal.client import *
@@ -83,20 +84,11 @@ __all__ = [
 ]
 
 # In the order in which they import each other: a name is looked up in the lightest one first.
-_PACKAGES = ("cim_hal.errors", "cim_hal.model", "cim_hal.machine", "cim_hal.client")
+_PACKAGES = ("errors", "model", "machine", "client")
 
 
 def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from importlib.metadata import version
-
-        return version("cim-hal")
-    if name in __all__:
-        for package in map(import_module, _PACKAGES):
-            if hasattr(package, name):
-                value = globals()[name] = getattr(package, name)
-                return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return imported(__name__, name, __all__, _PACKAGES)
 
 
 def __dir__() -> list[str]:

@@ -165,12 +165,16 @@ class Endpoint(click.ParamType):
         self._listening, self.is_known = listening, is_known
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the endpoint."""
+        """Return the endpoint, or that of a name in the user's file of defaults."""
+        from cim_hal.user_config import named_target  # brings pydantic along
+
         try:
+            named = None if self._listening else named_target(value)
+            value = named.target if named else value
             host = check_endpoint_form(value, listening=self._listening)
             if self.is_known:
                 check_host(host)
-        except ValueError as error:
+        except (ValueError, TargetError) as error:
             self.fail(str(error), param, ctx)
         return value
 

@@ -1,8 +1,9 @@
 """Quantized neural networks, trained with an Ising machine as oracle (arXiv:2506.18240)."""
 
 # ruff: noqa: F403, F405  type checkers see all names, `__all__` says which are exported
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from cim_hal.late_imports import imported
 
 if TYPE_CHECKING:
     from qnn_train.data import *
@@ -93,21 +94,15 @@ __all__ = [
 
 # Imported when a name is asked for, in this order: the help of the command needs none of them,
 # and scikit-learn, which `estimator` takes, is as long to import as all the rest.
-_PACKAGES = ("errors", "data", "network", "program", "solve", "model.trained", "training", "linear")
+_PACKAGES = (
+    *("errors", "data", "network", "program", "solve", "model.trained", "training", "linear"),
+    "estimator",
+)
 
 
 def __getattr__(name: str) -> Any:
     """Import an exported name."""
-    if name == "__version__":
-        from importlib.metadata import version
-
-        return version("cim-hal")
-    for source in (*_PACKAGES, "estimator") if name in __all__ else ():
-        module = import_module(f"qnn_train.{source}")
-        if name in module.__all__:
-            found = globals()[name] = getattr(module, name)
-            return found
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return imported(__name__, name, __all__, _PACKAGES)
 
 
 def __dir__() -> list[str]:

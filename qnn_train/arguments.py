@@ -19,7 +19,7 @@ __all__ = ["as_bits", "check_whole", "checked"]
 
 Public = TypeVar("Public", bound=Callable[..., Any])
 
-_ARRAY_LIKE = frozenset(get_args(ArrayLike))
+_ARRAY_LIKE = frozenset(get_args(ArrayLike) or (ArrayLike,))  # a name of its own from numpy 2.5
 
 
 def checked(public: Public) -> Public:
@@ -94,8 +94,11 @@ def _kinds(function: Any) -> dict[str, Any]:
 
 
 def _fits(value: Any, kind: Any) -> bool:  # noqa: C901, PLR0911, PLR0912  a table
+    kind = _written_out(kind)
     origin, inner = get_origin(kind), get_args(kind)
     match kind:
+        case _ if kind is ArrayLike:
+            return _is_array(value)
         case _ if kind is Any or isinstance(kind, TypeVar):
             return True
         case _ if origin in {Union, UnionType}:
@@ -132,6 +135,12 @@ def _fits(value: Any, kind: Any) -> bool:  # noqa: C901, PLR0911, PLR0912  a tab
             return all(hasattr(value, name) for name in dir(origin or kind) if name[0] != "_")
         case _:
             return isinstance(value, origin or kind)
+
+
+def _written_out(kind: Any) -> Any:
+    """Return what a name of types with parameters stands for; from numpy 2.5 NDArray is one."""
+    named = getattr(get_origin(kind), "__value__", None)
+    return kind if named is None else named[get_args(kind)]
 
 
 def _is_number(value: Any, *kinds: type) -> bool:

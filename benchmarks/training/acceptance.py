@@ -2,7 +2,7 @@
 
     python benchmarks/training/acceptance.py --splits 10 --rows rows/acceptance
     python benchmarks/training/acceptance.py --table --rows rows/acceptance
-    python benchmarks/training/acceptance.py --choose --splits 3
+    python benchmarks/training/acceptance.py --choose --splits 3 --pretraining 2000
     python benchmarks/training/acceptance.py --compare-starts --splits 4
 
 A split is a seed: of the samples that are drawn, of those that train (60 %), and of every method.
@@ -281,12 +281,16 @@ def starts(names: list[str], seeds: range) -> None:
         print(f"| {name} | {' | '.join(f'{100 * each:.1f}' for each in np.mean(rows, axis=0))} |")
 
 
-def by_clip(name: str, seed: int) -> list[tuple[float, float]]:
-    """Return the loss and the score of one start with each clip, on samples to choose by."""
+def by_clip(name: str, seed: int, steps: int) -> list[tuple[float, float]]:
+    """Return loss and score of one start with each clip, pretrained by so many steps.
+
+    On samples to choose by.
+    """
     split = to_choose_by(name, seed)
     clips = QuantizedNetworkClassifier().clip
     fitted = [
-        ours(split, DEVICE, oracle="descent", clip=clip, starts=1, pretraining=0) for clip in clips
+        ours(split, DEVICE, oracle="descent", clip=clip, starts=1, pretraining=steps)
+        for clip in clips
     ]
     return [
         (each.history_[-1].best_objective, split.score(each.predict(split.others)))
@@ -294,14 +298,14 @@ def by_clip(name: str, seed: int) -> list[tuple[float, float]]:
     ]
 
 
-def choice(names: list[str], seeds: range) -> None:
+def choice(names: list[str], seeds: range, steps: int) -> None:
     """Print mean loss and score by clip, and the score of what each `clip_gain` takes."""
     clips, gains = QuantizedNetworkClassifier().clip, (0.0, 0.1, 0.2, 0.3, 0.4)
     print(
         "| set | " + " | ".join([*(f"clip {c:g}" for c in clips), *(f"gain {g:g}" for g in gains)])
     )
     for name in names:
-        found = [by_clip(name, seed) for seed in seeds]
+        found = [by_clip(name, seed, steps) for seed in seeds]
         cells = [f"{loss:.3f}: {100 * score:.1f}" for loss, score in np.mean(found, axis=0)]
         cells += [f"{100 * np.mean([_taken(each, gain) for each in found]):.1f}" for gain in gains]
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
@@ -380,13 +384,17 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--rows", type=Path)
     parser.add_argument("--choose", action="store_true", help="compare clips on other seeds")
+    parser.add_argument("--pretraining", type=int, default=0, help="steps, of --choose")
     parser.add_argument("--compare-starts", action="store_true", help="on those seeds too")
     parser.add_argument("--table", action="store_true", help="only print what is there")
     options = parser.parse_args()
     if options.choose or options.compare_starts:
+        seeds = range(CHOSEN_ON, CHOSEN_ON + options.splits)
         with threadpool_limits(1):
-            shown = choice if options.choose else starts
-            shown(options.sets, range(CHOSEN_ON, CHOSEN_ON + options.splits))
+            if options.choose:
+                choice(options.sets, seeds, options.pretraining)
+            else:
+                starts(options.sets, seeds)
         return
     if options.rows is None:
         parser.error("--rows FOLDER keeps what is computed")

@@ -1,123 +1,103 @@
-"""The methods that are compared; each returns rows of a group of seeds of one task."""
+"""The methods that are compared: what a row tells of a task, a method and a seed."""
 
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext
-from functools import lru_cache, partial
+from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import ste
-from heats import accuracy, best_of
-from penalty import PATIENCE_S, TUNED, PenaltyProgram, sampled
-from tasks import TASKS, problem_of
+from heats import best_of
+from tasks import problem_of
 
 from cim_hal import open_device
+from qnn_train.solve.straight_through import straight_through
 from qnn_train.training import Cost, TrainingRun
+from qnn_train.training.descent import accuracy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
     from tasks import Task
 
     from qnn_train.training import ProximalProblem
 
-__all__ = ["ORACLES", "SAMPLED", "rows_of"]
+__all__ = ["METHODS"]
 
-# What is compared at equal calls: their networks come from a machine, or from none.
-SAMPLED = ("random", "penalty", "penalty-tuned")
-
-# The descent with other oracles, what a figure of the machine stands beside: changes of the recipe.
-# "proximal" is without the polish of samples, as its published rows are.
-ORACLES: dict[str, dict[str, Any]] = {
-    "proximal": {"polish": False},
-    "proximal-polish": {"polish": True},
-    "proximal-descent": {"oracle": "descent"},
-    "proximal-annealing": {"oracle": "annealing"},
-}
+PATIENCE_S = 600.0  # of a job: the work of its run is shared with others
+STEPS, MORE_STEPS = 1500, 9000  # of STE in codes, 256 images each; with more than two classes
+EPOCHS = 45  # of STE with real biases and scales
 
 
-def rows_of(
-    name: str, method: str, classes: tuple[int, ...], seeds: Sequence[int]
-) -> list[dict[str, Any]]:
-    """Return one row a seed."""
-    task = TASKS[name]
-    one_by_one = {
-        **{name: partial(_proximal, changes=changes) for name, changes in ORACLES.items()},
-        "random": _random,
-        "penalty": _penalty,
-        "penalty-tuned": _tuned,
-    }
-    if method in one_by_one:
-        made = ((seed, one_by_one[method](task, classes, seed)) for seed in seeds)
-        return [_row(task, method, classes, seed, **found) for seed, found in made]
-    found = _logistic if method == "logistic" else _straight_through
-    return list(found(task, method, classes, seeds))
-
-
-def _row(
-    task: Task, method: str, classes: tuple[int, ...], seed: int, **rest: Any
-) -> dict[str, Any]:
-    return {"task": task.name, "method": method, "classes": list(classes), "seed": seed, **rest}
-
-
-def _proximal(
-    task: Task, classes: tuple[int, ...], seed: int, *, changes: dict[str, Any]
-) -> dict[str, Any]:
-    problem = problem_of(task, classes, seed, **changes)
-    on_host = problem.recipe.oracle != "machine"
+def _proximal(task: Task, seed: int, *, oracle: str) -> dict[str, Any]:
+    problem = problem_of(task, seed, oracle=oracle)
     start = time.process_time()
-    with nullcontext() if on_host else open_device(task.device, timeout_s=PATIENCE_S) as session:
+    with ExitStack() as stack:
+        session = None
+        if oracle == "machine":
+            session = stack.enter_context(open_device(task.device, timeout_s=PATIENCE_S))
         run = TrainingRun(problem, session)
         for _ in run:
             pass
         report = run.outcome().report
     return {
         "cpu_seconds": round(time.process_time() - start, 2),
-        "oracle": report.oracle,
-        "polish": report.polish is not None,
         "test": report.test_accuracy,
         "train": report.train_accuracy,
         "calls": report.oracle_calls,
         "runs": report.runs_per_call,
-        "seconds": round(report.seconds, 2),
         "bits": report.bits_per_parameter,
         "device": report.device,
-        "curve": [report.history.calls, report.history.accuracy],
     }
 
 
-def _straight_through(
-    task: Task, method: str, classes: tuple[int, ...], seeds: Sequence[int]
-) -> Iterator[dict[str, Any]]:
-    recipe = ste.Recipe(method.removeprefix("ste-"), hidden=task.proximal.hidden)
-    for seed in seeds:
-        inputs, labels, tests, answers = _real(_images(task, classes, seed))
-        start = time.perf_counter()
-        predicted = ste.train(
-            inputs, labels, tests, n_outputs=max(2, len(classes)), seed=seed, recipe=recipe
-        )
-        yield _row(
-            task,
-            method,
-            classes,
-            seed,
-            test=float((predicted == answers).mean()),
-            seconds=round(time.perf_counter() - start, 2),
-        )
+def _coded_ste(task: Task, seed: int) -> dict[str, Any]:
+    """Train by STE in the codes of our network, with as many starts and the same choice."""
+    problem = problem_of(task, seed)
+    start = time.process_time()
+    networks = [
+        straight_through(
+            problem.architecture,
+            problem.train.inputs,
+            problem.train.labels,
+            loss=problem.loss,
+            seed=1000 * seed + turn,
+            steps=MORE_STEPS if len(task.classes) > 2 else STEPS,
+        )[0]
+        for turn in range(problem.recipe.starts)
+    ]
+    best = max(networks, key=lambda network: accuracy(network, problem.train))
+    return {
+        "cpu_seconds": round(time.process_time() - start, 2),
+        "test": accuracy(best, problem.examples(problem.selection.test)),
+        "train": accuracy(best, problem.train),
+        "bits": problem.architecture.bits_per_parameter,
+    }
 
 
-@lru_cache(maxsize=1)
-def _whole(name: str, classes: tuple[int, ...]) -> ProximalProblem:
-    return problem_of(TASKS[name], classes, 0)
+def _real_ste(task: Task, seed: int, *, kind: str) -> dict[str, Any]:
+    """Train by STE with real biases and scales, with as many starts and the same choice."""
+    inputs, labels, tests, answers = _real(problem_of(task, seed))
+    recipe = ste.Recipe(kind, hidden=task.proximal.hidden, epochs=EPOCHS)
+    targets = np.eye(len(task.classes), dtype=np.float32)[labels]
+    start = time.process_time()
+    networks = [
+        ste.fit(inputs, targets, seed=seed + 1000 * turn, recipe=recipe)
+        for turn in range(task.proximal.starts)
+    ]
+    best = max(networks, key=lambda net: _share(net, inputs, labels))
+    return {
+        "cpu_seconds": round(time.process_time() - start, 2),
+        "test": _share(best, tests, answers),
+        "train": _share(best, inputs, labels),
+    }
 
 
-def _images(task: Task, classes: tuple[int, ...], seed: int) -> ProximalProblem:
-    """Return the images of a seed; where all are taken, those of every seed."""
-    whole = task.images is None
-    return _whole(task.name, classes) if whole else problem_of(task, classes, seed)
+def _share(network: ste.Network, inputs: Any, labels: Any) -> float:
+    return float((network.outputs(inputs).argmax(axis=1) == labels).mean())
 
 
 def _real(problem: ProximalProblem) -> tuple[Any, ...]:
@@ -131,23 +111,17 @@ def _real(problem: ProximalProblem) -> tuple[Any, ...]:
     return tuple(found)
 
 
-def _logistic(
-    task: Task, method: str, classes: tuple[int, ...], seeds: Sequence[int]
-) -> Iterator[dict[str, Any]]:
+def _logistic(task: Task, seed: int) -> dict[str, Any]:
     from sklearn.linear_model import LogisticRegression
 
-    score = None
-    for seed in seeds:
-        if score is None or task.images is not None:  # it draws nothing but the images
-            inputs, labels, tests, answers = _real(_images(task, classes, seed))
-            model = LogisticRegression(max_iter=300).fit(inputs, labels)
-            score = float(model.score(tests, answers))
-        yield _row(task, method, classes, seed, test=score)
+    inputs, labels, tests, answers = _real(problem_of(task, seed))
+    model = LogisticRegression(max_iter=300).fit(inputs, labels)
+    return {"test": float(model.score(tests, answers))}
 
 
-def _random(task: Task, classes: tuple[int, ...], seed: int) -> dict[str, Any]:
+def _random(task: Task, seed: int) -> dict[str, Any]:
     """Return the best on the training images of as many random networks as the machine gave."""
-    problem = _images(task, classes, seed)
+    problem = problem_of(task, seed)
     with open_device(task.device, timeout_s=PATIENCE_S) as session:
         count = Cost.of(problem, session.capabilities).runs
     rng, architecture = np.random.default_rng([seed, 9]), problem.architecture
@@ -165,37 +139,11 @@ def _random(task: Task, classes: tuple[int, ...], seed: int) -> dict[str, Any]:
     }
 
 
-def _penalty(
-    task: Task, classes: tuple[int, ...], seed: int, *, factor: float = 1.0
-) -> dict[str, Any]:
-    """Return the best of the penalty method's networks, see `penalty`."""
-    program = _program(task, classes, seed)
-    start = time.perf_counter()
-    with open_device(task.device, timeout_s=PATIENCE_S) as session:
-        cost = Cost.of(program.problem, session.capabilities)
-        best = sampled(program, session, seed, factor, cost.runs)
-    test = program.examples(program.problem.selection.test)
-    return {
-        "test": float(accuracy(best.network, test)),
-        "train": best.accuracy,
-        "calls": cost.calls,
-        "runs": task.proximal.n_runs,
-        "factor": factor,
-        "seconds": round(time.perf_counter() - start, 2),
-        "bits": best.network.architecture.bits_per_parameter,
-    }
-
-
-def _tuned(task: Task, classes: tuple[int, ...], seed: int) -> dict[str, Any]:
-    return _penalty(task, classes, seed, factor=TUNED[task.name])
-
-
-@lru_cache(maxsize=1)
-def _whole_program(name: str, classes: tuple[int, ...]) -> PenaltyProgram:
-    return PenaltyProgram.of(_whole(name, classes))
-
-
-def _program(task: Task, classes: tuple[int, ...], seed: int) -> PenaltyProgram:
-    if task.images is None:
-        return _whole_program(task.name, classes)
-    return PenaltyProgram.of(problem_of(task, classes, seed))
+METHODS: dict[str, Callable[[Task, int], dict[str, Any]]] = {
+    **{name: partial(_proximal, oracle=name) for name in ("machine", "descent", "annealing")},
+    "ste": _coded_ste,
+    "ste-real-ternary": partial(_real_ste, kind="ternary"),
+    "ste-real-binary": partial(_real_ste, kind="binary"),
+    "logistic": _logistic,
+    "random": _random,
+}

@@ -42,12 +42,13 @@ from qnn_train.training.descent import accuracy
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-IMAGES = 25_000
+IMAGES = 25_000  # and all 60,000 with ``--all-images``
 STE_STEPS = 9000  # of 256 images
 LONGER_STEPS = 27_000  # about as long as STE and the refinement by the machine
 EPOCHS = 45  # of STE with real biases and scales
 RECIPE = {"batch": (60_000, 60_000), "block_reads": None, "block_spins": 144}
 SWEEPS = {"ternary": 8, "binary": 12}
+ALL_IMAGES = "-all"  # behind the name of a task
 WAYS: dict[str, dict[str, Any]] = {
     "dsb-polish": {},
     "descent": {"oracle": "descent"},
@@ -88,28 +89,33 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="then stop")
     parser.add_argument("--methods", nargs="*", choices=list(NAMES), default=list(NAMES))
+    parser.add_argument("--all-images", action="store_true", help="60,000 in place of 25,000")
     parser.add_argument("--table", type=Path)
     options = parser.parse_args()
     end = time.monotonic() + 60 * options.minutes
     seeds = range(options.first_seed, options.first_seed + options.seeds)
+    behind = ALL_IMAGES if options.all_images else ""
     wanted = [(kind, seed, phase) for phase in PHASES for seed in seeds for kind in SWEEPS]
     rows = Rows(options.rows)
     with threadpool_limits(1):
         for kind, seed, phase in wanted:
             for method in [each for each in phase if each in options.methods]:
-                name = {"task": f"refine-{kind}", "method": method, "classes": ALL, "seed": seed}
+                task = f"refine-{kind}{behind}"
+                name = {"task": task, "method": method, "classes": ALL, "seed": seed}
                 if not rows.has(**name) and time.monotonic() < end:
-                    rows.add([name | _trained(kind, method, seed, rows)])
+                    rows.add([name | _trained(task, method, seed, rows)])
     if options.table:
-        options.table.write_text(_table(rows.all) + "\n", encoding="utf-8")
+        options.table.write_text(_table(rows.all, behind) + "\n", encoding="utf-8")
 
 
-def _trained(kind: str, method: str, seed: int, rows: Rows) -> dict[str, Any]:
+def _trained(task: str, method: str, seed: int, rows: Rows) -> dict[str, Any]:
     """Return what a row tells of one training."""
+    kind = task.split("-")[1]
+    images = None if task.endswith(ALL_IMAGES) else IMAGES
     recipe = replace(
         TASKS[f"ten-{kind}"].proximal,
         seed=seed,
-        train_samples=IMAGES,
+        train_samples=images,
         sweeps=SWEEPS[kind],
         **{**RECIPE, **WAYS.get(method, {})},
     )
@@ -117,7 +123,7 @@ def _trained(kind: str, method: str, seed: int, rows: Rows) -> dict[str, Any]:
     if method == "ste-real":
         return _real(problem, kind, seed)
     if method in WAYS:
-        began, found = time.process_time(), _refined(problem, _start(problem, kind, seed, rows))
+        began, found = time.process_time(), _refined(problem, _start(problem, task, seed, rows))
     else:
         steps = STE_STEPS if method == "ste" else LONGER_STEPS
         began = time.process_time()
@@ -136,16 +142,16 @@ def _trained(kind: str, method: str, seed: int, rows: Rows) -> dict[str, Any]:
     test = problem.examples(problem.selection.test)
     return {
         **told,
-        "images": IMAGES,
+        "images": len(problem.train),
         "test": accuracy(network, test),
         "train": accuracy(network, problem.train),
         "cpu_seconds": round(spent, 2),
     }
 
 
-def _start(problem: ProximalProblem, kind: str, seed: int, rows: Rows) -> QuantizedNetwork:
+def _start(problem: ProximalProblem, task: str, seed: int, rows: Rows) -> QuantizedNetwork:
     """Return the network of STE that a row holds."""
-    key = (f"refine-{kind}", "ste", seed)
+    key = (task, "ste", seed)
     (row,) = (each for each in rows.all if (each["task"], each["method"], each["seed"]) == key)
     architecture = problem.architecture
     bits = np.unpackbits(np.frombuffer(bytes.fromhex(row["network"]), np.uint8))
@@ -189,19 +195,21 @@ def _real(problem: ProximalProblem, kind: str, seed: int) -> dict[str, Any]:
     spent = time.process_time() - began
     right = found == np.concatenate([problem.selection.test.labels, problem.train.labels])
     return {
-        "images": IMAGES,
+        "images": len(problem.train),
         "test": float(right[: len(tests)].mean()),
         "train": float(right[len(tests) :].mean()),
         "cpu_seconds": round(spent, 2),
     }
 
 
-def _table(rows: Sequence[dict[str, Any]]) -> str:
+def _table(rows: Sequence[dict[str, Any]], behind: str) -> str:
     titles = ["", "seeds", "test, %", *OTHERS.values(), "train, %", "calls", "CPU s"]
     head, lines = [f"| {' | '.join(titles)} |"], ["|---" * len(titles) + "|"]
     for kind in SWEEPS:
         known = {
-            (row["method"], row["seed"]): row for row in rows if row["task"] == f"refine-{kind}"
+            (row["method"], row["seed"]): row
+            for row in rows
+            if row["task"] == f"refine-{kind}{behind}"
         }
         title = "1 bit" if kind == "binary" else kind
         lines.append(f"| **{title}** {'| ' * len(titles)}".rstrip())

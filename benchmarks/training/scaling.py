@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from cim_hal import Capabilities, DevicePool, Driver, Program, Readout, StopToken, open_device
 from cim_hal.machine.registry import make_driver
-from qnn_train.training import ProximalProblem, TrainingRun
+from qnn_train.training import ProximalProblem, TrainingRun, preset
 
 if TYPE_CHECKING:
     from cim_hal import Session
@@ -53,7 +53,7 @@ def main() -> None:
 
 def _images() -> None:
     task = TASKS["ten-ternary"]
-    classes = dataset().select(task.groups[0])
+    classes = dataset().select(task.classes)
     print("| images | seconds a step outside the machine | in it |\n|---|---|---|")
     for count in (COUNTS[0], *COUNTS):  # the first once more: it compiles
         recipe = replace(task.proximal, train_samples=count, batch=(count, count), sweeps=1)
@@ -65,13 +65,12 @@ def _images() -> None:
 
 
 def _machines() -> None:
-    task = TASKS["pairs"]
-    classes = dataset().select(task.groups[0])
+    device, classes = "emulator-dsb", dataset().select((0, 1))
     print("| machines | round trips | seconds a step |\n|---|---|---|")
     for trips in (2_000, 20_000):
-        recipe = replace(task.proximal, round_trips=trips, n_runs=128)
+        recipe = replace(preset("pairs-4x4"), round_trips=trips, n_runs=128)
         for machines in (1, 2):
-            with threadpool_limits(1), DevicePool.local(task.device, machines=machines) as pool:
+            with threadpool_limits(1), DevicePool.local(device, machines=machines) as pool:
                 _trained(ProximalProblem.of(replace(recipe, sweeps=1), classes), pool)  # compiles
                 took_s, steps = _trained(ProximalProblem.of(recipe, classes), pool)
             print(f"| {machines} | {trips:,} | {took_s / steps:.3f} |", flush=True)

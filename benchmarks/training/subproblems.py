@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from convolution import Convolution, descent
-from tasks import ALL, TASKS, dataset, problem_of
+from tasks import TASKS, dataset, problem_of
 
 from qnn_train import (
     AnnealingOracle,
@@ -92,7 +92,7 @@ class _Recorder:
 def _block(number: int, *, sweeps: float, last: bool = False, **changes: Any) -> Any:
     """Return a problem of a proximal descent on ten classes, after a number of sweeps."""
     seed = FIRST_SEED + number
-    problem = problem_of(TASKS["ten-ternary"], ALL, seed, train_samples=4000, **changes)
+    problem = problem_of(TASKS["ten-ternary"], seed, train_samples=4000, **changes)
     recipe, recorder = problem.recipe, _Recorder(DescentOracle(16, seed=seed))
     steps = proximal_descent(
         problem.architecture,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,69 +14,51 @@ if TYPE_CHECKING:
 __all__ = ["markdown"]
 
 NAMES = {
-    "proximal": "**proximal descent**",
-    "proximal-polish": "the same, samples polished",
-    "proximal-descent": "the same, machine replaced by descents",
-    "proximal-annealing": "the same, machine replaced by annealing",
-    "ste-ternary": "STE, ternary",
-    "ste-binary": "STE, 1 bit",
+    "machine": "**`emulator-dsb`, samples polished**",
+    "descent": "one-flip descents on the host in its place",
+    "annealing": "annealing on the host in its place",
+    "ste": "STE, same codes",
+    "ste-real-ternary": "STE, ternary, real biases and scales",
+    "ste-real-binary": "STE, 1 bit, real biases and scales",
     "logistic": "logistic regression, real",
     "random": "best of as many random networks",
-    "penalty": "penalty method, default weight",
-    "penalty-tuned": "penalty method, tuned weight",
 }
+OURS = "machine"
+NUMBERS = {"bits": "{:.2f}", "calls": "{:.0f}", "cpu_seconds": "{:.1f}"}
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
-    """Return one table a task that has rows."""
-    parts = [_table(name, [row for row in rows if row["task"] == name]) for name in TASKS]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    """Return one table a task."""
+    return (
+        "\n\n".join(_table(name, [r for r in rows if r["task"] == name]) for name in TASKS) + "\n"
+    )
 
 
 def _table(name: str, rows: list[dict[str, Any]]) -> str:
-    if not rows:
-        return ""
-    task = TASKS[name]
-    by_method = _by_seed(rows, len(task.groups))
-    ours = by_method.get("proximal", {})
     lines = [
-        f"**{name}**, asked for {task.goal} %",
+        f"**{name}**, asked for {TASKS[name].goal} %",
         "",
-        "| | test, % | seeds | bits per parameter | calls | seconds | CPU s | ours ahead by |",
-        "|---|---|---|---|---|---|---|---|",
+        "| | test, % | seeds | bits per parameter | calls | CPU s | machine ahead by |",
+        "|---|---|---|---|---|---|---|",
     ]
-    known = [method for method in NAMES if by_method.get(method)]
-    lines += [_line(method, by_method[method], ours, rows) for method in known]
+    by_method = {method: [row for row in rows if row["method"] == method] for method in NAMES}
+    ours = _by_seed(by_method[OURS])
+    lines += [_line(method, mine, ours) for method, mine in by_method.items() if mine]
     return "\n".join(lines)
 
 
-def _by_seed(rows: list[dict[str, Any]], groups: int) -> dict[str, dict[int, float]]:
-    """Return the mean over all groups of classes, of the seeds that have all of them."""
-    found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        found[row["method"]][row["seed"]].append(100 * row["test"])
-    return {
-        method: {seed: float(np.mean(v)) for seed, v in seeds.items() if len(v) == groups}
-        for method, seeds in found.items()
-    }
+def _by_seed(rows: list[dict[str, Any]]) -> dict[int, float]:
+    return {row["seed"]: 100 * row["test"] for row in rows}
 
 
-def _line(
-    method: str, values: dict[int, float], ours: dict[int, float], rows: list[dict[str, Any]]
-) -> str:
-    mine = [row for row in rows if row["method"] == method]
-    cells = [NAMES[method], _interval(list(values.values())), str(len(values))]
-    for key, form in (
-        ("bits", "{:.3f}"),
-        ("calls", "{:.0f}"),
-        ("seconds", "{:.1f}"),
-        ("cpu_seconds", "{:.1f}"),
-    ):
-        known = [row[key] for row in mine if key in row]
+def _line(method: str, rows: list[dict[str, Any]], ours: dict[int, float]) -> str:
+    found = _by_seed(rows)
+    cells = [NAMES[method], _interval([*found.values()]), str(len(found))]
+    for key, form in NUMBERS.items():
+        known = [row[key] for row in rows if row.get(key)]
         cells.append(form.format(np.mean(known)) if known else "")
-    both = sorted(set(values) & set(ours))
-    ahead = [ours[seed] - values[seed] for seed in both]
-    cells.append(_difference(ahead) if method != "proximal" and ahead else "")
+    ahead = [ours[seed] - found[seed] for seed in found.keys() & ours.keys()]
+    cells.append(_difference(ahead) if method != OURS and ahead else "")
     return "| " + " | ".join(cells) + " |"
 
 

@@ -26,6 +26,10 @@ COMMANDS = {
         "compare:compare",
         "Predict what machines would make of the model file MODEL, beside each other.",
     ),
+    "config": (
+        "defaults:config",
+        "Show where the file of your defaults lies, and what it says: targets, keys, device.",
+    ),
     "conform": ("conform:conform", "Check that the machine TARGET is what its driver says."),
     "convert": (
         "convert:convert",
@@ -112,8 +116,9 @@ COMMANDS = {
 def program() -> None:
     """Use coherent Ising machines: real ones on a network, or emulated ones.
 
-    TARGET is the name of an installed driver (see cim-hal list), module:factory, or the endpoint
-    of a server, tcp://host:port or ipc://path.
+    TARGET is the name of an installed driver (see cim-hal list), module:factory, the path of a
+    machine file, the endpoint of a server, tcp://host:port or ipc://path, or a name that you gave
+    one of these (see cim-hal config).
 
     \b
     Examples:

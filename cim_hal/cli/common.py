@@ -20,9 +20,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from cim_hal.addresses import is_endpoint, is_machine_file
 from cim_hal.console import say
-from cim_hal.errors import CimError
+from cim_hal.errors import CimError, TargetError
 from cim_hal.option_types import MODEL_FILE, Endpoint, driver_option
 from cim_hal.option_types import Target as TargetType
 from cim_hal.text import printable
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ServerTarget",
     "Target",
+    "TargetArgument",
     "configured",
     "format_option",
     "json_option",
@@ -82,7 +82,7 @@ format_option = click.option(
 class Target:
     """Which machine a command uses, and the keys it shows."""
 
-    target: MachineConfig | str
+    target: MachineConfig
     key: Path | None
     server_key: str | None
 
@@ -143,15 +143,27 @@ def server_options(command: Callable[..., None]) -> Callable[..., None]:
 def _target_options(command: Callable[..., None], kind: click.ParamType) -> Callable[..., None]:
     @functools.wraps(command)
     def grouped(
-        *, target: MachineConfig | str, key: Path | None, server_key: str | None, **others: Any
+        *, target: MachineConfig, key: Path | None, server_key: str | None, **others: Any
     ) -> None:
         command(Target(target, key, server_key), **others)
 
-    return click.argument("target", type=kind)(key_options(grouped))
+    return click.argument("target", cls=TargetArgument, type=kind)(key_options(grouped))
+
+
+class TargetArgument(click.Argument):
+    """A target that may be left out where the user's file names a device."""
+
+    def get_default(self, ctx: click.Context, call: bool = True) -> Any:  # noqa: FBT001, FBT002
+        """Return the device of the file."""
+        from cim_hal.user_config import read_user_config  # brings pydantic along
+
+        if ctx.resilient_parsing or not call:
+            return super().get_default(ctx, call)
+        return read_user_config().device or super().get_default(ctx, call)
 
 
 class ServerTarget(TargetType):
-    """The endpoint of a server, or a machine file with one.
+    """The endpoint of a server, or a machine file or a name of the user that stands for one.
 
     Anything else would be a machine of this process alone.
     """
@@ -159,15 +171,21 @@ class ServerTarget(TargetType):
     name = "endpoint"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the endpoint."""
-        found = super().convert(value, param, ctx).driver if is_machine_file(value) else value
-        if not is_endpoint(found):
+        """Return the endpoint, with what a file says of it."""
+        from cim_hal.machine.config import MachineConfig  # brings numpy along
+
+        try:
+            found = MachineConfig.of(value)
+        except TargetError as error:
+            self.fail(str(error), param, ctx)
+        if not found.is_endpoint:
             raise click.UsageError(
                 f"{ctx and ctx.info_name} needs a server: tcp://host:port or ipc://path, "
                 f"not {value!r}",
                 ctx,
             )
-        return Endpoint.convert(self, found, param, ctx)
+        Endpoint.convert(self, found.driver, param, ctx)
+        return found
 
 
 def configured(target: MachineConfig | str, option_texts: Mapping[str, str]) -> MachineConfig:
@@ -212,7 +230,7 @@ def refused(option: str) -> Iterator[None]:
 
 def print_ready(what: str) -> None:
     """Print the line that says a server is ready and where it listens."""
-    from cim_hal.client.spawn import READY  # brings all clients along
+    from cim_hal.client.spawn import READY  # brings machine files along
 
     say(f"{READY}{what}")
     sys.stdout.flush()

@@ -16,7 +16,14 @@ import click
 from rich.console import Console
 from rich.live import Live
 
-from cim_hal.cli.common import ServerTarget, key_options, print_ready, refused, signalled
+from cim_hal.cli.common import (
+    ServerTarget,
+    TargetArgument,
+    key_options,
+    print_ready,
+    refused,
+    signalled,
+)
 from cim_hal.console import say
 from cim_hal.option_types import Address, Real
 from cim_hal.watch.pages import PageServer, StatusPage, parse_address
@@ -24,6 +31,7 @@ from cim_hal.watch.poller import History, Poller, server_snapshots
 from cim_hal.watch.screen import draw
 
 if TYPE_CHECKING:
+    from cim_hal.machine.config import MachineConfig
     from cim_hal.server.status_snapshot import StatusSnapshot
 
 try:
@@ -38,7 +46,7 @@ KEY_POLL_S = 0.1  # how soon a key or a new size of the terminal is noticed
 
 
 @click.command()
-@click.argument("target", type=ServerTarget())
+@click.argument("target", cls=TargetArgument, type=ServerTarget())
 @key_options
 @click.option("--once", is_flag=True, help="Show it once and end.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, or one a poll.")
@@ -62,7 +70,7 @@ KEY_POLL_S = 0.1  # how soon a key or a new size of the terminal is noticed
     "--public", is_flag=True, help="Let other machines read --web: trusted networks only."
 )
 def monitor(
-    target: str,
+    target: MachineConfig,
     *,
     key: Path | None,
     server_key: str | None,
@@ -84,7 +92,8 @@ def monitor(
     """  # noqa: D301
     with refused("--web"):
         address = web_address and parse_address(web_address, public=public)
-    source = server_snapshots(target, key=key, server_key=server_key)
+    keys = {"key": key or target.key or None, "server_key": server_key or target.server_key or None}
+    source = server_snapshots(target.driver, **keys)
     if once:
         _once(source, as_json=as_json)
     elif address:

@@ -38,6 +38,7 @@ from cim_hal.cli.search import (
 )
 from cim_hal.console import say
 from cim_hal.errors import CimError, TargetError
+from cim_hal.extras import require_extra
 from cim_hal.machine.config import flat_table
 from cim_hal.model.files import read_model
 from cim_hal.model.schedule import MAX_KNOTS, MAX_ROUND_TRIPS, MAX_TRACE_BYTES, TraceRequest
@@ -240,6 +241,8 @@ def sample(
       cim-hal sample tcp://127.0.0.1:5555 --model spin_glass.npz --out samples.npz --json
     """  # noqa: D301
     wanted = SampleRequest(**request)
+    if wanted.plot is not None:
+        require_extra("matplotlib", "--plot", TargetError)
     for option, path in (("--out", out), ("--plot", wanted.plot)):
         if path is not None and path.exists() and path.samefile(model_path):
             raise click.BadParameter(f"{path} is the model", param_hint=option)

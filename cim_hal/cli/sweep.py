@@ -11,7 +11,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 
 from cim_hal.cli.common import json_option, print_json, print_table, progress_on, whole_file
 from cim_hal.console import say
-from cim_hal.errors import StudyError
+from cim_hal.errors import StudyError, TargetError
+from cim_hal.extras import require_extra
 from cim_hal.option_types import COUNT, MAX_COUNT, OutputFolder, Target
 
 if TYPE_CHECKING:
@@ -125,6 +126,7 @@ def _measure(
 ) -> dict[str, Any]:
     from cim_hal.study import run_study
 
+    require_extra("matplotlib", "the report", TargetError)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with progress_on(Console(stderr=True), *columns, TimeRemainingColumn()) as bar:
         task = bar.add_task(f"{path.stem}: models and targets", total=None)
@@ -149,12 +151,11 @@ def _measure(
 
 
 def _draw(folder: Path, found: dict[str, Any], study: str) -> None:
-    from cim_hal.cli.sweep_report import figure_of, page
+    from cim_hal.cli.sweep_report import report
 
-    with whole_file(folder / "report.html") as file:
-        file.write(page(found, study).encode())
-    for suffix in ("png", "svg"):
-        figure_of(found).savefig(folder / f"report.{suffix}", dpi=120)
+    for suffix, content in report(found, study).items():
+        with whole_file(folder / f"report.{suffix}") as file:
+            file.write(content)
 
 
 def _show(found: dict[str, Any], folder: Path) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["figure_of", "page"]
+__all__ = ["report"]
 
 # Okabe and Ito's colours, which colour-blind readers tell apart; markers and dashes say the same.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
@@ -64,7 +64,7 @@ pre { overflow-x: auto; border: 1px solid #8886; padding: .7rem; border-radius: 
 """
 
 
-def figure_of(summary: dict[str, Any]) -> Figure:
+def _figure(summary: dict[str, Any]) -> Figure:
     """Return the curves of a study, and a heat map where it has two factors."""
     from matplotlib.figure import Figure  # no pyplot: it would choose a window
 
@@ -75,7 +75,7 @@ def figure_of(summary: dict[str, Any]) -> Figure:
     has_map = len(others) == 1
     n = len(groups) + has_map
     rows, columns = -(-n // 2), min(n, 2)
-    figure = Figure(figsize=(6.4 * columns, 4.4 * rows), layout="constrained")
+    figure = Figure(figsize=(6.4 * columns, 4.4 * rows), dpi=120, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, (at, group) in zip(axes, groups, strict=False):
         _curves(axis, group, summary["retuned"].get("points", []), x, others[:1], at)
@@ -254,11 +254,24 @@ def _outline(axis: Axes, summary: dict[str, Any], x: str, y: str) -> None:
 # ---- the page -------------------------------------------------------------------------------
 
 
-def page(summary: dict[str, Any], study: str) -> str:
-    """Return the report: one HTML file. `study` is the text of the study file."""
-    picture = io.StringIO()
-    figure_of(summary).savefig(picture, format="svg")
-    svg = picture.getvalue()
+def report(summary: dict[str, Any], study: str) -> dict[str, bytes]:
+    """Return the files of the report by their suffixes: a page, and its picture as SVG and PNG.
+
+    `study` is the text of the study file.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    # Not by `savefig`, which draws each twice, and lays it out twice: that takes most of the time.
+    figure, png, svg = _figure(summary), io.BytesIO(), io.StringIO()
+    FigureCanvasAgg(figure).print_png(png)
+    figure.set_layout_engine("none")  # the layout is kept
+    FigureCanvasSVG(figure).print_svg(svg)
+    page = _page(summary, study, svg.getvalue())
+    return {"html": page.encode(), "svg": svg.getvalue().encode(), "png": png.getvalue()}
+
+
+def _page(summary: dict[str, Any], study: str, svg: str) -> str:
     title, machine = (
         html.escape(printable(summary["study"])),
         json.dumps(summary["machine"], indent=1),

@@ -414,7 +414,9 @@ class AsyncSession(_Face):
         return type(self), (self._options,)
 
 
-def open_device_async(target: Target, **options: Unpack[ConnectionKeywords]) -> AsyncSession:
+def open_device_async(
+    target: Target | None = None, **options: Unpack[ConnectionKeywords]
+) -> AsyncSession:
     """Return a session with a machine, for ``async with``; parameters as of `open_device`.
 
     Examples

@@ -162,6 +162,9 @@ class ConnectionOptions:
         if isinstance(self.target, str | os.PathLike | MachineConfig):
             object.__setattr__(self, "target", MachineConfig.of(self.target, self.options))
             object.__setattr__(self, "options", None)
+            for name in ("key", "server_key"):
+                chosen = getattr(self, name) or getattr(self.target, name) or None
+                object.__setattr__(self, name, chosen)
         elif not (hasattr(self.target, "run") or hasattr(self.target, "exchange")):
             raise not_a_device(self.target)
         elif self.options:

@@ -44,6 +44,7 @@ from cim_hal.protocol.wire.messages import (
     StatusReport,
     WaitJob,
 )
+from cim_hal.user_config import required_device
 
 if TYPE_CHECKING:
     from cim_hal.client.options import ConnectionKeywords, SampleKeywords, Target
@@ -60,7 +61,7 @@ if TYPE_CHECKING:
 __all__ = ["Loaded", "Session", "open_device", "open_transport"]
 
 
-def open_device(target: Target, **options: Unpack[ConnectionKeywords]) -> Session:
+def open_device(target: Target | None = None, **options: Unpack[ConnectionKeywords]) -> Session:
     """Open a session with a machine.
 
     Parameters
@@ -68,7 +69,8 @@ def open_device(target: Target, **options: Unpack[ConnectionKeywords]) -> Sessio
     target : str, path, MachineConfig, Driver or Transport
         ``tcp://host:port`` or ``ipc://path`` of a server; the name of an installed driver or
         ``module:factory``, to run it in this process; a machine file, which names one of these;
-        a driver, or a transport. The session closes what it is given.
+        a driver, or a transport. The session closes what it is given. Also a name of the user's
+        file of defaults (``cim-hal config``), whose ``device`` it is if there is none.
     timeout_s : float
         How long to wait for a connection, and for each answer of the server, retries included;
         also the limit of a call that is given no `timeout_s` of its own. 5 by default.
@@ -115,8 +117,10 @@ def open_device(target: Target, **options: Unpack[ConnectionKeywords]) -> Sessio
         raise
 
 
-def connection_options(target: Target, options: ConnectionKeywords) -> ConnectionOptions:
-    """Return the options of a session, with the epoch of the environment if none is given."""
+def connection_options(target: Target | None, options: ConnectionKeywords) -> ConnectionOptions:
+    """Return the options of a session, with the user's device and epoch if none are given."""
+    if target is None:
+        target = required_device()
     if options.get("epoch") is None:
         options["epoch"] = epoch_from_environment()
     return ConnectionOptions.of(target, options)

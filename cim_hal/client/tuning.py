@@ -6,7 +6,7 @@ Every trial is one job of the same cost: a *unit* of work is `work` round trips,
 time buys, be it many short runs or a few long ones.
 
 The search is a Parzen-estimator one (Bergstra et al., NIPS 2011) by Optuna, an extra
-(``pip install ".[tune]"`` in a checkout). Its best score is the luckiest of many, so `compare`
+(``tune``). Its best score is the luckiest of many, so `compare`
 measures the winner again, beside the machine's defaults, with seeds that no trial has used.
 """
 
@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cim_hal.errors import CimError, ModelError
+from cim_hal.extras import load_extra
 from cim_hal.model.conversion import require, whole_number
 from cim_hal.model.ising import check_model
 from cim_hal.model.schedule import PumpSchedule
@@ -227,12 +228,6 @@ class Tuner:
 
 
 def _optuna() -> Any:
-    try:
-        import optuna
-    except ImportError:
-        raise CimError(
-            "tuning needs Optuna, which is not installed",
-            hint="pip install optuna, or this checkout with its extra: pip install '.[tune]'",
-        ) from None
+    optuna = load_extra("optuna", "tuning", CimError)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna

@@ -20,6 +20,7 @@ from cim_hal.errors import TargetError
 from cim_hal.machine.options import OptionValue  # noqa: TC001  of fields
 from cim_hal.model.record import ONE_LINE, Record
 from cim_hal.toml_files import FileTable, first_problem, read_file
+from cim_hal.user_config import named_target
 
 __all__ = ["MachineConfig", "flat_table"]
 
@@ -128,6 +129,8 @@ class MachineConfig(Record):
         Defaults of the settings of jobs.
     limits : dict of str to int or float
         Limits of a server, in a file.
+    key, server_key : str
+        Files of keys that the user's file of defaults names beside the target.
     """
 
     driver: str
@@ -139,6 +142,8 @@ class MachineConfig(Record):
     texts: dict[str, str] = Field(default_factory=dict)
     settings: dict[str, float] = Field(default_factory=dict)
     limits: dict[str, int | float] = Field(default_factory=dict)
+    key: str = ""
+    server_key: str = ""
 
     @model_validator(mode="after")
     def _is_of_one_kind(self) -> Self:
@@ -204,6 +209,14 @@ def _config(target: str | os.PathLike[str]) -> MachineConfig:
     if not isinstance(target, str):
         what = f"the target is a {type(target).__name__}"
         raise TargetError(what, hint="pass a name, module:factory, or the path of a machine file")
+    named = named_target(target)
+    if named is None:
+        return _plain_config(target)
+    keys = {"key": str(named.key or ""), "server_key": str(named.server_key or "")}
+    return _plain_config(named.target).model_copy(update=keys)
+
+
+def _plain_config(target: str) -> MachineConfig:
     return _read(target) if is_machine_file(target) else MachineConfig(driver=target, target=target)
 
 

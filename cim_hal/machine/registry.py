@@ -16,12 +16,14 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
 
 from cim_hal.errors import CapabilityError, TargetError
+from cim_hal.extras import FULL_INSTALL, how_to_install
 from cim_hal.machine.capabilities import Capabilities, DriverOption
 from cim_hal.machine.config import MachineConfig
 from cim_hal.machine.driver import Driver
 from cim_hal.machine.options import OptionValue, checked_options, options_of, shown_with
 from cim_hal.machine.wrapped_driver import WrappedDriver
 from cim_hal.ownership import Lock, lock_file, open_lock, own, release
+from cim_hal.user_config import read_user_config
 
 __all__ = [
     "GROUP",
@@ -187,8 +189,10 @@ def check_name(target: str) -> None:
     """
     if entry_points(group=GROUP, name=target) or (":" in target and "//" not in target):
         return
-    names = [driver.name for driver in registered_drivers()]
+    names = [*(driver.name for driver in registered_drivers()), *read_user_config().targets]
     near = "".join(f"did you mean {name}? " for name in get_close_matches(target, names, n=1))
+    if target.startswith("emulator") and not near:
+        near = f"{FULL_INSTALL}; "
     raise TargetError(
         f"no device goes by the name {target!r}",
         hint=f"{near}known: {', '.join(names) or 'none is installed'}; or tcp://host:port, "
@@ -212,7 +216,9 @@ def _import(target: str, entry: EntryPoint) -> Callable[..., Any]:
     except (Exception, SystemExit) as error:  # whatever a module does when it is imported
         is_plain = isinstance(error, ImportError | AttributeError | ValueError)
         says = f"{error}" if is_plain else f"{type(error).__name__}: {error}"
-        raise TargetError(f"cannot load the driver {target!r}: {says}") from error
+        missing = error.name if isinstance(error, ModuleNotFoundError) else ""
+        hint = how_to_install(missing or "")
+        raise TargetError(f"cannot load the driver {target!r}: {says}", hint=hint) from error
     if not callable(factory):
         raise TargetError(
             f"{target!r} is a {type(factory).__name__}",

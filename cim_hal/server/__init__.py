@@ -3,8 +3,9 @@
 Names are imported on first use: the process of a driver needs none of them.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from cim_hal.late_imports import imported
 
 if TYPE_CHECKING:
     from cim_hal.server.driver.process import DriverProcess
@@ -46,12 +47,7 @@ _MODULES = (
 
 def __getattr__(name: str) -> Any:
     """Import an exported name."""
-    for module in _MODULES if name in __all__ else ():
-        source = import_module(f"{__name__}.{module}")
-        if name in source.__all__:
-            found = globals()[name] = getattr(source, name)
-            return found
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return imported(__name__, name, __all__, _MODULES)
 
 
 def __dir__() -> list[str]:

@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cim_hal.errors import StudyError
+from cim_hal.extras import FULL_INSTALL
 
 if TYPE_CHECKING:
     from cim_hal.client.session import Session
@@ -60,5 +61,4 @@ def train_task() -> TrainTask:
     """Return what is installed for trainings; `StudyError` if there is nothing."""
     for point in entry_points(group=GROUP, name="train"):
         return point.load()
-    hint = "install the distribution that has qnn_train"
-    raise StudyError("no package for trainings is installed", hint=hint)
+    raise StudyError("no package for trainings is installed", hint=FULL_INSTALL)

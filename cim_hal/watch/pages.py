@@ -21,13 +21,13 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
-from importlib.util import find_spec
 from itertools import accumulate
 from socketserver import TCPServer
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from urllib.parse import urlsplit
 
 from cim_hal.errors import BindError, TargetError
+from cim_hal.extras import require_extra
 from cim_hal.protocol.monitoring import METRICS
 from cim_hal.server.security.endpoint import is_loopback
 from cim_hal.text import printable
@@ -146,12 +146,7 @@ def _hash(text: str) -> str:
 
 def require_prometheus() -> None:
     """Raise `TargetError` unless the extra is installed."""
-    if find_spec("prometheus_client") is None:
-        raise TargetError(
-            "metrics for Prometheus need another package",
-            hint="pip install prometheus-client, or this checkout with its extra: "
-            "pip install '.[metrics]'",
-        )
+    require_extra("prometheus_client", "a page of metrics", TargetError)
 
 
 def exposition(report: MetricsReport) -> str:

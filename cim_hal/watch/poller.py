@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 def server_snapshots(
-    target: str, *, key: Path | None = None, server_key: str | None = None
+    target: str, *, key: str | Path | None = None, server_key: str | None = None
 ) -> Generator[StatusSnapshot]:
     """Yield what a server reports, or why it reports nothing; reconnects by itself.
 
@@ -70,7 +70,7 @@ def server_snapshots(
             session.close()
 
 
-def _connected(target: str, key: Path | None, server_key: str | None) -> tuple[Session, bool]:
+def _connected(target: str, key: str | Path | None, server_key: str | None) -> tuple[Session, bool]:
     """Return a session, and whether the server knows it: one that is full answers without."""
     options: ConnectionKeywords = {"timeout_s": TIMEOUT_S, "key": key, "server_key": server_key}
     try:

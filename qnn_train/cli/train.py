@@ -17,6 +17,7 @@ import click
 from cim_hal import DevicePool, MachineConfig, Session, open_device, spawn_server
 from cim_hal.console import say
 from cim_hal.study import Interval, wilson
+from cim_hal.user_config import read_user_config
 from qnn_train.archive import replacing
 from qnn_train.cli.options import DEFAULT_CLASSES, RunOptions
 from qnn_train.data import Dataset, load_digits, load_fashion_mnist
@@ -55,7 +56,7 @@ FIELDS = {"runs": "n_runs"}  # options that have another name than the field of 
 def _devices(oracle: str, default: str, options: RunOptions) -> tuple[MachineConfig, ...]:
     """Return the machines to open: none where the oracle is on the host."""
     if oracle == MACHINE:
-        return options.device or (MachineConfig.of(default),)
+        return options.device or (MachineConfig.of(read_user_config().device or default),)
     if options.device or options.option_texts or options.machines > 1:
         raise click.UsageError(
             f"--oracle {oracle} needs no machine; leave out --device, its options and --machines"

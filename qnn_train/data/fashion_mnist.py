@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cim_hal.extras import load_extra
 from qnn_train.arguments import checked
 from qnn_train.arrays import NDArray
 from qnn_train.data.datasets import Dataset, ImageSet
@@ -88,13 +89,7 @@ def download(directory: str | os.PathLike[str]) -> None:
     DataError
         The extra ``download`` is not installed, or a file did not come or is not the official one.
     """
-    try:
-        import pooch
-    except ImportError:
-        raise DataError(
-            "downloading needs pooch",
-            hint="pip install pooch, or this checkout with its extra: pip install '.[download]'",
-        ) from None
+    pooch = load_extra("pooch", "downloading", DataError)
     pooch.get_logger().setLevel("WARNING")
     try:
         for name, checksum in CHECKSUMS.items():

@@ -13,12 +13,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 
+from cim_hal.extras import load_extra
 from qnn_train.archive import read_arrays
 from qnn_train.arrays import Array, BitArray, FloatArray
 from qnn_train.errors import DataError
@@ -261,11 +261,8 @@ def _split(name: str, array: Array, given: Array | None) -> list[Column]:
 
 
 def _read_parquet(path: Path) -> list[Column]:
-    try:
-        pyarrow, parquet = (import_module(name) for name in ("pyarrow", "pyarrow.parquet"))
-    except ImportError:
-        hint = "pip install pyarrow, or this checkout with its extra: pip install '.[parquet]'"
-        raise DataError(f"cannot read {path}: pyarrow is not installed", hint=hint) from None
+    names = ("pyarrow", "pyarrow.parquet")
+    pyarrow, parquet = (load_extra(name, f"reading {path}", DataError) for name in names)
     try:
         with parquet.ParquetFile(path) as file:
             _check_size(path, file.metadata.num_rows, file.metadata.num_columns)

@@ -249,7 +249,7 @@ def draw(history: Sequence[Progress], summary: NetworkSummary, path: Path) -> No
     least = [told.best_objective for told in history]
     top.plot(calls, least, color=THIRD, linestyle="--", linewidth=1.2, label="least so far")
     top.set_ylabel(f"loss, {judges}")
-    top.legend(loc="upper right", frameon=False, fontsize=9)
+    top.legend(frameon=False, fontsize=9)
     curve(bottom, calls, [told.train_score for told in history], label="training samples")
     if held:
         scores = [told.validation_score for told in history]
@@ -257,7 +257,7 @@ def draw(history: Sequence[Progress], summary: NetworkSummary, path: Path) -> No
     kept = calls[least.index(least[-1])]
     bottom.axvline(kept, color=THIRD, linestyle="--", linewidth=1.2, label="least loss")
     bottom.set_ylabel("accuracy or R²")
-    bottom.legend(loc="lower right", frameon=False, fontsize=9)
+    bottom.legend(frameon=False, fontsize=9)
     sizes = [str(summary.layers[0].inputs), *(str(layer.outputs) for layer in summary.layers)]
     figure.suptitle(
         f"{summary.n_networks} network{'s' * (summary.n_networks > 1)} {'-'.join(sizes)}, "

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from cim_hal.extras import load_extra
 from qnn_train.archive import reading, replacing
 from qnn_train.arrays import Array, ArrayLike
 from qnn_train.errors import ModelFileError, TrainingError
@@ -276,11 +277,4 @@ class _Graph:
 
 
 def _onnx() -> Any:
-    try:
-        import onnx
-    except ImportError:
-        raise TrainingError(
-            "onnx is not installed",
-            hint="pip install onnx, or this checkout with the extra onnx: pip install '.[onnx]'",
-        ) from None
-    return onnx
+    return load_extra("onnx", "writing ONNX", TrainingError)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from cim_hal.extras import load_extra
 from qnn_train.arguments import checked
 from qnn_train.arrays import BitArray, FloatArray
 from qnn_train.errors import AssemblyError, TrainingError
@@ -148,14 +149,7 @@ class CpSatOracle:
 
 
 def _module() -> Any:
-    try:
-        from ortools.sat.python import cp_model
-    except ImportError:
-        raise TrainingError(
-            "OR-tools is not installed",
-            hint="pip install ortools, or this checkout with its extra: pip install '.[exact]'",
-        ) from None
-    return cp_model
+    return load_extra("ortools.sat.python.cp_model", "CP-SAT", TrainingError)
 
 
 def _constrain(model: Any, x: list[Any], qcbo: Qcbo) -> None:

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from qnn_train.arrays import Array, FloatArray
+from qnn_train.arrays import Array, Float32Array, FloatArray
 from qnn_train.network import Architecture, ParameterCode, QuantizedNetwork
-from qnn_train.network.network import nearest
+from qnn_train.network.network import margin_of, nearest
 from qnn_train.network.spline import Spline
 from qnn_train.solve.losses import DescentLoss
 
@@ -47,7 +47,6 @@ def straight_through(
     Parameters
     ----------
     architecture : Architecture
-        With a readout.
     inputs : integer array, shape (samples, n_inputs)
     labels : array
         As the loss takes them.
@@ -70,7 +69,7 @@ def straight_through(
     for step in range(steps):
         rows = rng.choice(len(samples), min(BATCH, len(samples)), replace=False)
         sums = _forward(architecture, parameters, samples[rows])
-        margins = sums[-1].astype(np.float32)
+        margins = _margins(architecture, sums)
         counts = None if weights is None else weights[rows]
         # a start that is wrong everywhere shrinks the scale to nothing, and its gradient with it
         if not scale or (margins != margins[0]).any():  # margins that agree say nothing of it
@@ -83,7 +82,7 @@ def straight_through(
         for latent, gradient in zip(parameters, gradients, strict=True):
             latent.move(gradient, rate, step + 1)
         if (step + 1) % judged_every == 0 or step + 1 == steps:
-            margins = _forward(architecture, parameters, samples)[-1].astype(np.float32)
+            margins = _margins(architecture, _forward(architecture, parameters, samples))
             own = loss.rescaled(margins, targets, scale, weights)
             found = loss.mean(margins, targets, own, weights)
             if found < least:
@@ -139,6 +138,12 @@ def _forward(
     return sums
 
 
+def _margins(architecture: Architecture, sums: Sequence[FloatArray]) -> Float32Array:
+    """Return the margins, (samples, outputs)."""
+    margins = margin_of(architecture, sums[-1])
+    return margins.reshape(-1, architecture.n_outputs).astype(np.float32)
+
+
 def _backward(
     architecture: Architecture,
     parameters: Sequence[_Latent],
@@ -148,6 +153,8 @@ def _backward(
 ) -> list[FloatArray]:
     """Return the gradients of weights and biases, layer by layer."""
     found: list[FloatArray] = []
+    if architecture.readout is None:  # each voice counts one
+        error = error * _slope(architecture.hidden[-1].activation, sums[-1])
     for index in reversed(range(len(sums))):
         below = architecture.layers[index - 1].activation
         values = below(sums[index - 1]) if index else samples

@@ -19,7 +19,9 @@ FOR_ALL = tuple(
 # Modules without a test file of their name: the file that exercises them, and why there is none.
 EXERCISED_BY = {
     "qnn_train.estimator.parameters": "unit/qnn_train/test_checks.py",
+    "cim_hal.extras": "architecture/test_release.py",
     # Commands, which are called in process by the tests of what they do.
+    "cim_hal.cli.defaults": "unit/cim_hal/test_user_config.py",
     "cim_hal.cli.conform": "conformance/test_conformance.py",
     "cim_hal.cli.journal": "unit/cim_hal/server/storage/test_repair.py",
     "cim_hal.cli.jobs": "integration/test_cli_jobs.py",

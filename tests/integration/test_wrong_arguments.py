@@ -138,7 +138,10 @@ TAKEN = {
     "FaultScript.has.kind": {"text"}, "Reading.value": {"nan", "text"},
     "Option.low": {"bool"}, "Option.high": {"bool"},
     "MachineConfig.target": {"text"}, "Capabilities.completed.settings": {"dict"},
-    **{f"MachineConfig.{key}": {"text"} for key in ("driver", "name", "hardware", "of.target")},
+    **{
+        f"MachineConfig.{key}": {"text"}
+        for key in ("driver", "name", "hardware", "of.target", "key", "server_key")
+    },
     "options": {"dict"}, "texts": {"dict"},
     "open_device_async.target": {"text"},  # when it is opened
     **{f"{name}.{key}": {"text"} for key in ("key", "server_key")

@@ -33,6 +33,7 @@ BASE: dict[str, dict[str, str]] = {
     "chaos": {"target": SERVER},
     "check": {"path": "file", "target": SERVER},
     "compare": {"model_path": "graph", "devices": "counted:make"},
+    "config": {},
     "conform": HERE,
     "convert": {"source": "graph", "target": "new"},
     "couplings": THERE | {"action": "list"},

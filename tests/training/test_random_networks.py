@@ -12,7 +12,7 @@ from random_networks import REDUCTIONS, check_case, random_case
 from qnn_train.program import builder
 from qnn_train.program.builder import Affine
 
-N_NETWORKS = 50
+N_NETWORKS = 100
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)

@@ -37,6 +37,7 @@ EITHER = {
 NEITHER = {
     "chaos",
     "compare",
+    "config",
     "convert",
     "journal",
     "keys",

@@ -72,6 +72,6 @@ def test_what_an_exact_solver_cannot_take_is_refused():
 
 
 def test_without_the_extra_the_error_names_it(monkeypatch):
-    monkeypatch.setitem(sys.modules, "ortools.sat.python", None)
-    with pytest.raises(TrainingError, match=r"\[exact\]"):
+    monkeypatch.setitem(sys.modules, "ortools.sat.python.cp_model", None)
+    with pytest.raises(TrainingError, match="pip install 'ortools"):
         CpSatOracle()
