@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -62,6 +63,10 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command that is to run, imported; from here on an interrupt ends its work."""
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            near = get_close_matches(args[0], self.list_commands(ctx), n=1)
+            asked = "".join(f" Did you mean {each!r}?" for each in near)
+            raise click.UsageError(f"No such command {args[0]!r}.{asked}", ctx)
         found = super().resolve_command(ctx, args)
         accept_interrupts()
         return found

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FULL_INSTALL", "how_to_install", "load_extra", "require_extra"]
 
-FULL_INSTALL = "it comes with the full install: pip install . in the checkout of cim-hal"
+FULL_INSTALL = "the full install has it: pip install . in the checkout of cim-hal"
 DISTRIBUTIONS = {"kaiwu": "kaiwu-community", "sklearn": "scikit-learn"}  # of modules named else
 
 

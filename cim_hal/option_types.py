@@ -76,7 +76,25 @@ POSITIVE_SECONDS = Real(0.0, MAX_SECONDS, above=True)
 COUNT = click.IntRange(1, MAX_COUNT)
 SEED = click.IntRange(0, 2**63 - 1)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-MODEL_FILE = click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+
+
+class _ModelFile(click.Path):
+    """A file that is there, or ``-`` for standard input; ``./-`` is a file."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path."""
+        return _unlike_dash(value, Path(str(super().convert(value, param, ctx))))
+
+
+def _unlike_dash(value: Any, path: Path) -> Path:
+    """Return a path that is ``-`` only where that was written."""
+    return path.absolute() if str(path) == "-" and str(value) != "-" else path
+
+
+MODEL_FILE = _ModelFile()
 
 
 class OutputFile(click.Path):
@@ -97,7 +115,7 @@ class OutputFile(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path, once it was tried out."""
-        path = Path(str(super().convert(value, param, ctx)))
+        path = _unlike_dash(value, Path(str(super().convert(value, param, ctx))))
         if self.allow_dash and str(path) == "-":
             return path
         if self._suffixes and path.suffix not in self._suffixes:

@@ -54,7 +54,13 @@ def keys() -> None:
     help="Where to put the two files.  [default: your configuration folder]",
 )
 def new(name: str, folder: Path | None) -> None:
-    """Make a key pair: NAME.key, which only you may read, and NAME.pub. Overwrites nothing."""
+    """Make a key pair: NAME.key, which only you may read, and NAME.pub. Overwrites nothing.
+
+    \b
+    Examples:
+      cim-hal keys new client
+      cim-hal keys new server --dir /etc/cim-hal
+    """  # noqa: D301
     for path in create_key(name, folder or config_folder()):
         say(str(path))
 
@@ -63,7 +69,13 @@ def new(name: str, folder: Path | None) -> None:
 @authorized_option
 @json_option
 def list_clients(path: Path | None, *, as_json: bool) -> None:
-    """List the clients that a server accepts."""
+    """List the clients that a server accepts.
+
+    \b
+    Examples:
+      cim-hal keys list
+      cim-hal keys list --authorized /etc/cim-hal/authorized.toml --json
+    """  # noqa: D301
     clients = authorized.read_clients(path or authorized.default_file())
     if as_json:
         print_json([client.model_dump() for client in clients])
@@ -83,7 +95,12 @@ def list_clients(path: Path | None, *, as_json: bool) -> None:
 )
 @authorized_option
 def authorize(public_key: str, name: str, role: str, path: Path | None) -> None:
-    """Accept a client. A running server notices within two seconds."""
+    """Accept a client. A running server notices within two seconds.
+
+    \b
+    Examples:
+      cim-hal keys authorize client.pub --name alice --role user
+    """  # noqa: D301
     if not re.fullmatch(NAME, name):
         raise click.BadParameter(
             f"{name!r}: letters, digits, dots, dashes, at most 64", param_hint="--name"
@@ -101,7 +118,11 @@ def revoke(name: str, path: Path | None) -> None:
     """Stop accepting a client. A running server notices within two seconds.
 
     Jobs that it has queued still run.
-    """
+
+    \b
+    Examples:
+      cim-hal keys revoke alice
+    """  # noqa: D301
     authorized.revoke(path or authorized.default_file(), name)
 
 
@@ -109,5 +130,10 @@ def revoke(name: str, path: Path | None) -> None:
 @click.argument("endpoint", type=Endpoint(is_known=False))
 @click.argument("public_key", metavar="PUBLICKEY|FILE.pub")
 def trust(endpoint: str, public_key: str) -> None:
-    """Remember the public key of the server at ENDPOINT, and use keys there from now on."""
+    """Remember the public key of the server at ENDPOINT, and use keys there from now on.
+
+    \b
+    Examples:
+      cim-hal keys trust tcp://lab:5555 server.pub
+    """  # noqa: D301
     trust_server(endpoint, public_key)

@@ -21,6 +21,7 @@ from cim_hal.cli.common import (
 from cim_hal.client.options import EPOCH_VARIABLE
 from cim_hal.console import say
 from cim_hal.errors import LeaseHeldError
+from cim_hal.extras import FULL_INSTALL
 from cim_hal.machine.telemetry import DriverState
 from cim_hal.option_types import MAX_SECONDS, POSITIVE_SECONDS
 
@@ -65,12 +66,20 @@ def list_drivers(*, as_json: bool) -> None:
     Emulated machines say it themselves. Others are not opened for it: their line is the first one
     of the docstring of their factory. A driver that cannot be imported or made is listed with the
     reason.
-    """
+
+    \b
+    Examples:
+      cim-hal list
+      cim-hal list --json
+    """  # noqa: D301
     from cim_hal.machine.registry import registered_drivers
 
     found = [(driver, _capabilities_of(driver.name)) for driver in registered_drivers()]
     if as_json:
         print_json([asdict(driver) | dict.fromkeys(LISTED) | known for driver, known in found])
+        return
+    if not found:
+        say(f"no driver is installed: cim-hal new-driver makes one; an emulator: {FULL_INSTALL}")
         return
     rows = ((driver.name, *_list_row(known)) for driver, known in found)
     print_table("name", "spins", "bits", "field", "what it is", rows=rows)

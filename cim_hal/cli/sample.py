@@ -332,12 +332,14 @@ def _draw(path: Path, model_path: Path, file: ModelFile, search: Search) -> None
 
 
 def _console() -> Console:
-    """Return stderr; on a terminal, log messages of machines appear there too."""
+    """Return stderr, where errors of machines appear too, and that they compile, which lasts."""
     console = Console(stderr=True)
     handler = logging.StreamHandler()
     if console.is_terminal:
         handler = RichHandler(console=console, show_time=False, show_path=False, show_level=False)
-    handler.setLevel(logging.ERROR)
+    handler.addFilter(
+        lambda record: record.levelno >= logging.ERROR or record.name.endswith(".compilation")
+    )
     handler.setFormatter(PlainFormatter())
     logging.getLogger().addHandler(handler)
     return console

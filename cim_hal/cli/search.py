@@ -40,8 +40,12 @@ __all__ = [
 KEPT_RUNS = 1000
 # What the names of common notes of machines mean.
 NOTES = {
-    "largest_clipped_share": "share of the runs in which the ADC clipped a pulse, of the pulse "
-    "with the most",
+    "largest_clipped_share": "share of the last records that the ADC clipped, of the worst run",
+    "largest_dead_zone_share": "share of them that it rounded to 0, of the worst run",
+    "vacuum_dead_zone_share": "the same, of pulses that hold vacuum",
+    "slowed_modes": "modes of J whose feedback is spread over round trips, to be stable",
+    "fed_back_at_once": "share of the feedback of these modes that comes at once",
+    "gain_factor": "by how much the default gain is strengthened",
     "largest_phase_error_rad": "of any pulse, in rad",
     "relocks": "times that the cavity had to be locked again",
     "dead_pulses": "spins that no pulse stands for",

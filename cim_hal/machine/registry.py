@@ -190,13 +190,15 @@ def check_name(target: str) -> None:
     if entry_points(group=GROUP, name=target) or (":" in target and "//" not in target):
         return
     names = [*(driver.name for driver in registered_drivers()), *read_user_config().targets]
-    near = "".join(f"did you mean {name}? " for name in get_close_matches(target, names, n=1))
-    if target.startswith("emulator") and not near:
-        near = f"{FULL_INSTALL}; "
+    near = get_close_matches(target, names, n=1)
+    known = f"known: {', '.join(names) or 'none is installed'}"
+    if near:
+        known = f"did you mean {near[0]}? cim-hal list shows all"
+    elif target.startswith("emulator"):
+        known = FULL_INSTALL
     raise TargetError(
         f"no device goes by the name {target!r}",
-        hint=f"{near}known: {', '.join(names) or 'none is installed'}; or tcp://host:port, "
-        "ipc://path, module:factory, FILE.toml",
+        hint=f"{known}; or tcp://host:port, ipc://path, module:factory, FILE.toml",
     )
 
 

@@ -218,7 +218,10 @@ def _matrix_market(text: str, file: str) -> Any:
     shape = check_matrix_market(text, file)
     from scipy.io import mmread
 
-    with _reading(f"{file} is not a readable file of Matrix Market"):
+    with (
+        _reading(f"{file} is not a readable file of Matrix Market"),
+        warnings.catch_warnings(action="ignore", category=DeprecationWarning),  # of what it returns
+    ):
         matrix: Any = mmread(io.BytesIO(text.encode()))
         if len(shape) == 2:
             return matrix

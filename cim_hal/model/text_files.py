@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
@@ -16,6 +17,7 @@ import numpy as np
 import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need it
 
 from cim_hal.errors import ModelError
+from cim_hal.text import printable
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -34,6 +36,16 @@ MATRIX_MARKET = "%%matrixmarket"
 VARTYPE = re.compile(r"vartype\s*[:=]\s*(\w+)", re.IGNORECASE)
 INTEGER = re.compile(r"[+-]?[0-9]+")
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+# suffixes of files with a line "n m" that say another thing than a graph
+OPEN = {
+    ".qubo": ("without a line 'p qubo' may be a symmetric matrix Q", "qubo or maxcut"),
+    ".bq": ("may be a symmetric matrix Q", "qubo or maxcut"),
+    ".gsg": ("may be a spin glass", "ising or maxcut"),
+    ".sg": ("may be a spin glass", "ising or maxcut"),
+    ".qh": ("may be a Hamiltonian of spins", "ising or maxcut"),
+}
+# what comments of a qbsolv file may say that the format has no place for
+UNREAD = re.compile(rf"c\s+(scale|offset)\s*[:=]\s*({NUMBER.pattern})")
 READINGS = {
     "maxcut": "the weights of a graph (MAX-CUT)",
     "qubo": "entries of a symmetric matrix Q (QUBO)",
@@ -154,6 +166,7 @@ class _Lines(Iterator[_Line]):
 
     def __init__(self, text: str, file: str) -> None:
         self.vartype = ""
+        self.unread: list[str] = []
         self._lines = enumerate(re.split(r"\r\n|\r|\n", text), start=1)
         self._file = file
 
@@ -162,6 +175,9 @@ class _Lines(Iterator[_Line]):
             words = text.split()
             if words and not (words[0][0] in "#%" or words[0] == "c"):
                 return _Line(self._file, number, words)
+            told = UNREAD.match(text.strip())
+            if told is not None and float(told[2]) != (told[1] == "scale"):
+                self.unread.append(f"{told[1]} {told[2]}")
             said = VARTYPE.search(text) if words else None
             if said is not None:
                 self._take_vartype(_Line(self._file, number, words), said[1].upper())
@@ -193,6 +209,9 @@ def _qbsolv(first: _Line, lines: _Lines, reading: str | None) -> TextModel:
             f"the header says {counts[0]} nodes and {counts[1]} couplers, "
             f"the file has {found[0]} and {found[1]}"
         )
+    if lines.unread:
+        what = f"{first.file}: its comments say {', '.join(lines.unread)}, which is not read"
+        warnings.warn(printable(what), stacklevel=5)
     return TextModel("qbsolv", "qubo", entries.matrix(n))
 
 
@@ -221,7 +240,10 @@ def _coo(first: _Line | None, lines: _Lines, file: str, reading: str | None) -> 
 def _with_header(
     first: _Line, lines: Iterable[_Line], suffix: str, reading: str | None
 ) -> TextModel:
-    """Read a line "n m" and m lines "i j w" (G-set, rudy, Biq Mac), spins from 1, or from 0."""
+    """Read a line "n m" and m lines "i j w" (G-set, rudy, Biq Mac), spins from 1, or from 0.
+
+    Those of a Qubist file (``.qh``) are counted from 0.
+    """
     if len(first.words) != 2 or not all(map(INTEGER.fullmatch, first.words)):
         first.refuse(
             f"{first.said} is not a G-set header",
@@ -229,7 +251,7 @@ def _with_header(
         )
     n, m = first.integers("a G-set header")
     _check_size(first, n, m)
-    entries = _Entries(first.file, base=1)
+    entries = _Entries(first.file, base=0 if suffix == ".qh" else 1)
     for line in lines:
         entries.add(line)
         if len(entries) > m:
@@ -241,11 +263,9 @@ def _with_header(
 
 
 def _reading(first: _Line, suffix: str, reading: str | None, entries: _Entries) -> str:
-    if reading is None and suffix == ".qubo":
-        first.refuse(
-            "a .qubo file without a line 'p qubo' may be a symmetric matrix Q, or a graph",
-            hint="pass the format qubo or maxcut, or add the line",
-        )
+    if reading is None and suffix in OPEN:
+        what, formats = OPEN[suffix]
+        first.refuse(f"a {suffix} file {what}, or a graph", hint=f"pass the format {formats}")
     reading = reading or ("qubo" if suffix == ".sparse" else "maxcut")
     if reading == "maxcut" and any(entries.diagonal()):
         at = entries.diagonal().index(True)

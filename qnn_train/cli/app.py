@@ -20,7 +20,7 @@ COMMANDS = {
     ),
     "export": (
         "qnn_train.cli.export:export",
-        "Write a model as ONNX, or its integers as plain arrays; the suffix of OUT says which.",
+        "Write a model as ONNX, QONNX or plain arrays of integers; the suffix of OUT says which.",
     ),
     "inspect": (
         "qnn_train.cli.inspect:inspect",
@@ -46,11 +46,11 @@ COMMANDS = {
 
 
 class Methods(LazyGroup):
-    """Families of methods as commands; arguments without a command are those of `DEFAULT`."""
+    """Families of methods as commands; options without a command are those of `DEFAULT`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Put the default command before arguments that name none."""
-        if not args or args[0] not in {*COMMANDS, *ctx.help_option_names}:
+        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
             args = [DEFAULT, *args]
         return super().parse_args(ctx, args)
 

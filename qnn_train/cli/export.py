@@ -14,33 +14,36 @@ __all__ = ["export"]
 
 @click.command("export")
 @click.argument("model", type=FILE)
-@click.argument("out", type=OutputFile(".onnx", ".npz"))
+@click.argument("out", type=OutputFile(".onnx", ".qonnx", ".npz"))
 def export(model: Path, out: Path) -> None:
-    """Write a model as ONNX, or its integers as plain arrays; the suffix of OUT says which.
+    """Write a model as ONNX, QONNX or plain arrays of integers; the suffix of OUT says which.
 
-    Both take the features in the order that is printed: categories are 0 and 1, each a feature of
-    its own. The .npz holds weights0, biases0, knots0, intercepts0, slopes0 and so on for each
-    layer, with an axis of the networks that answer together, and means, deviations, levels and cut
-    that make integers of features.
+    All take the features in the order that is printed: categories are 0 and 1, each a feature of
+    its own. QONNX says how many bits each number has and is for FPGAs (qonnx, hls4ml, FINN): it
+    takes one row of integer features and returns margins. The .npz holds weights0, biases0, knots0,
+    intercepts0, slopes0 and so on for each layer, with an axis of the networks that answer
+    together, and means, deviations, levels and cut that make integers of features.
 
     \b
     Examples:
       qnn-train export runs/iris-species-seed0/model.npz iris.onnx
       qnn-train export model.npz integers.npz
+      qnn-train export model.npz iris.qonnx
     """  # noqa: D301  \b is click's mark for text it must not rewrap
     from cim_hal.console import say
     from qnn_train.cli.train import written
     from qnn_train.model.integer import load_integers
     from qnn_train.model.onnx import save_onnx
+    from qnn_train.model.qonnx import save_qonnx
 
     if out.exists() and out.samefile(model):
         raise click.UsageError(f"{out} is the model")
     with refused():
         network = load_integers(model)
         with written(out):
-            if out.suffix == ".onnx":
-                save_onnx(network, out)
-            else:
+            if out.suffix == ".npz":
                 network.save_plain(out)
+            else:
+                {".onnx": save_onnx, ".qonnx": save_qonnx}[out.suffix](network, out)
     if network.table is not None:
         say("features, in this order:", *(f"  {name}" for name in network.table.features))

@@ -38,8 +38,10 @@ def inspect(model: Path, json_file: Path | None) -> None:
 
 
 def _about(network: Any, path: Path) -> dict[str, Any]:
+    from qnn_train.model.qonnx import signed_bits, sums
+
     architecture, table = network.networks.architecture, network.table
-    hidden = len(architecture.hidden)
+    hidden, reached = len(architecture.hidden), sums(network)
     layers = [
         {
             "inputs": layer.inputs,
@@ -48,6 +50,8 @@ def _about(network: Any, path: Path) -> dict[str, Any]:
             "biases": layer.biases.name,
             "then": layer.activation.name if index < hidden else "margin",
             "bits": layer.n_bits,
+            "products": layer.inputs * layer.outputs,
+            "sum_bits": signed_bits(reached[index]),
         }
         for index, layer in enumerate(architecture.layers)
     ]

@@ -50,7 +50,13 @@ def proximal(**options: Any) -> None:
 
     Block by block, the machine minimizes the loss to second order in the bits of the block.
     Options take the place of numbers of the recipe.
-    """
+
+    \b
+    Examples:
+      qnn-train proximal --classes all
+      qnn-train proximal --dataset fashion-mnist --data-dir DIR --classes 0,6 --weights ternary
+      qnn-train proximal --classes 1,7 --device tcp://cim.lab:5555
+    """  # noqa: D301
     run, changes = RunOptions.split(options)
     carry_out(run, changes, _recipe, default_device=DEVICE)
 

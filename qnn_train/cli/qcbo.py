@@ -61,7 +61,13 @@ def qcbo(**options: Any) -> None:
 
     The program is solved by quantum conditional gradient descent (arXiv:2506.18240) or another
     method, with an Ising machine as oracle. It tells two classes apart.
-    """
+
+    \b
+    Examples:
+      qnn-train qcbo --classes 3,6
+      qnn-train qcbo --method penalty --iterations 50 --seed 2
+      qnn-train qcbo --device tcp://cim.lab:5555 --coupling-bits 8 --out runs/lab
+    """  # noqa: D301
     from qnn_train.cli.train import carry_out
 
     run, changes = RunOptions.split(options)

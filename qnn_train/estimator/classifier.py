@@ -127,7 +127,7 @@ class QuantizedNetworkClassifier(ClassifierMixin, QuantizedNetworkEstimator):
     --------
     >>> from sklearn.datasets import load_iris
     >>> X, y = load_iris(return_X_y=True)
-    >>> network = QuantizedNetworkClassifier(hidden=4, sweeps=6, n_runs=8, random_state=1)
+    >>> network = QuantizedNetworkClassifier(hidden=4, starts=1, n_runs=8, random_state=1)
     >>> network.fit(X, y).score(X, y) > 0.8
     True
     """

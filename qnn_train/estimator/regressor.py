@@ -49,7 +49,7 @@ class QuantizedNetworkRegressor(RegressorMixin, QuantizedNetworkEstimator):
     --------
     >>> from sklearn.datasets import load_diabetes
     >>> X, y = load_diabetes(return_X_y=True)
-    >>> network = QuantizedNetworkRegressor(hidden=4, sweeps=4, n_runs=8, random_state=1)
+    >>> network = QuantizedNetworkRegressor(hidden=4, starts=1, n_runs=8, random_state=1)
     >>> network.fit(X, y).score(X, y) > 0.4
     True
     """

@@ -29,7 +29,15 @@ from qnn_train.model.integer import (
 )
 from qnn_train.network import Spline
 
-__all__ = ["count_disagreements", "load_onnx", "read_model", "save_onnx"]
+__all__ = [
+    "Graph",
+    "add_spline",
+    "count_disagreements",
+    "imported_onnx",
+    "load_onnx",
+    "read_model",
+    "save_onnx",
+]
 
 OPSET = 17
 IR_VERSION = 8
@@ -46,7 +54,7 @@ def save_onnx(model: IntegerModel, path: str | os.PathLike[str]) -> None:
     ModelFileError
         Labels that are neither numbers nor text.
     """
-    onnx = _onnx()
+    onnx = imported_onnx()
     made = _made(onnx, model)
     onnx.helper.set_model_props(made, {MODEL: _packed(model)})
     onnx.checker.check_model(made, full_check=True)
@@ -65,7 +73,7 @@ def load_onnx(path: str | os.PathLike[str]) -> IntegerClassifier | IntegerRegres
         The file cannot be read, was written by another program or before its metadata held the
         model, or its graph is not that of the model.
     """
-    onnx = _onnx()
+    onnx = imported_onnx()
     found = _opened(onnx, path)
     packed = {each.key: each.value for each in found.metadata_props}.get(MODEL)
     if packed is None:
@@ -94,7 +102,7 @@ def _packed(model: IntegerModel) -> str:
 
 def _made(onnx: Any, model: IntegerModel) -> Any:
     """Return the graph of a model, as a whole ONNX model."""
-    graph = _Graph(onnx)
+    graph = Graph(onnx)
     margins = _margins(graph, model)
     if isinstance(model, IntegerClassifier):
         _add_labels(graph, model, margins)
@@ -132,7 +140,7 @@ def count_disagreements(model: IntegerModel, path: str | os.PathLike[str], X: Ar
     ModelFileError
         The file cannot be read, or is of another kind of model.
     """
-    onnx = _onnx()
+    onnx = imported_onnx()
     from onnx.reference import ReferenceEvaluator
 
     samples, made = np.asarray(X, np.float64), _opened(onnx, path)
@@ -155,7 +163,7 @@ def count_disagreements(model: IntegerModel, path: str | os.PathLike[str], X: Ar
     return int(np.count_nonzero(wrong))
 
 
-def _add_labels(graph: _Graph, model: IntegerClassifier, margins: str) -> None:
+def _add_labels(graph: Graph, model: IntegerClassifier, margins: str) -> None:
     """Add the sum of the margins, and the label that it means."""
     types = graph.types
     added = graph.add("ReduceSum", margins, graph.constant(np.array([0])), keepdims=0)
@@ -173,7 +181,7 @@ def _add_labels(graph: _Graph, model: IntegerClassifier, margins: str) -> None:
     graph.tell("margin", added, types.DOUBLE, of_margin)
 
 
-def _add_predictions(graph: _Graph, model: IntegerRegressor, margins: str) -> None:
+def _add_predictions(graph: Graph, model: IntegerRegressor, margins: str) -> None:
     """Add scales and offsets."""
     scaled = graph.add("Mul", margins, graph.constant(model.scales[:, None]))
     added = graph.add("ReduceSum", scaled, graph.constant(np.array([0])), keepdims=0)
@@ -186,7 +194,7 @@ def _add_predictions(graph: _Graph, model: IntegerRegressor, margins: str) -> No
     graph.tell("margin", margins, graph.types.DOUBLE, of_margin)
 
 
-def _margins(graph: _Graph, model: IntegerModel) -> str:
+def _margins(graph: Graph, model: IntegerModel) -> str:
     """Add all from ``x`` to the margins (networks, n, outputs), and return their name."""
     grid, networks = model.grid, model.networks
     largest = float(grid.levels * grid.cut)
@@ -203,22 +211,22 @@ def _margins(graph: _Graph, model: IntegerModel) -> str:
         offsets = networks.biases[index][:, None, :].astype(np.float64)
         value = graph.add("Add", value, graph.constant(offsets))
         if index < len(hidden):
-            value = _activation(graph, value, hidden[index].activation)
+            value = add_spline(graph, value, hidden[index].activation)
     return value
 
 
-def _activation(graph: _Graph, z: str, spline: Spline) -> str:
+def add_spline(graph: Graph, z: str, spline: Spline) -> str:
     """Add the pieces of a spline, each in place of those before it where z reaches its knot."""
     result = _piece(graph, z, spline, 0)
     for index, knot in enumerate(spline.knots, start=1):
-        beyond = graph.add("GreaterOrEqual", z, graph.constant(np.float64(knot)))
+        beyond = graph.add("GreaterOrEqual", z, graph.real(knot))
         result = graph.add("Where", beyond, _piece(graph, z, spline, index), result)
     return result
 
 
-def _piece(graph: _Graph, z: str, spline: Spline, index: int) -> str:
-    line = graph.add("Mul", z, graph.constant(np.float64(spline.slopes[index])))
-    return graph.add("Add", line, graph.constant(np.float64(spline.intercepts[index])))
+def _piece(graph: Graph, z: str, spline: Spline, index: int) -> str:
+    line = graph.add("Mul", z, graph.real(spline.slopes[index]))
+    return graph.add("Add", line, graph.real(spline.intercepts[index]))
 
 
 def _labels(classes: Array) -> Array:
@@ -232,11 +240,11 @@ def _labels(classes: Array) -> Array:
     raise ModelFileError(f"ONNX has no labels of type {classes.dtype}", hint="numbers or text")
 
 
-class _Graph:
-    """Nodes and constants, named as they come, and what is told."""
+class Graph:
+    """Nodes and constants, named as they come, and what is told; reals are of one type."""
 
-    def __init__(self, onnx: Any) -> None:
-        self._onnx = onnx
+    def __init__(self, onnx: Any, dtype: type[np.floating] = np.float64) -> None:
+        self._onnx, self._dtype = onnx, dtype
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
         self._outputs: list[Any] = []
@@ -252,7 +260,11 @@ class _Graph:
         self._constants.append(self._onnx.numpy_helper.from_array(np.asarray(value), name))
         return name
 
-    def add(self, operator: str, *inputs: str, output: str | None = None, **options: int) -> str:
+    def real(self, value: ArrayLike) -> str:
+        """Add a constant of reals and return its name."""
+        return self.constant(np.asarray(value, self._dtype))
+
+    def add(self, operator: str, *inputs: str, output: str | None = None, **options: Any) -> str:
         """Add a node and return the name of what it makes."""
         name = output or f"v{len(self._nodes)}"
         node = self._onnx.helper.make_node(operator, list(inputs), [name], **options)
@@ -262,19 +274,25 @@ class _Graph:
     def tell(self, name: str, value: str, kind: int, shape: Sequence[str | int]) -> None:
         """Make an output of a value."""
         self.add("Identity", value, output=name)
+        self.declare(name, kind, shape)
+
+    def declare(self, name: str, kind: int, shape: Sequence[str | int]) -> None:
+        """Make an output of what has its name."""
         helper = self._onnx.helper
         self._outputs.append(helper.make_tensor_value_info(name, kind, list(shape)))
 
-    def made(self, n_inputs: int) -> Any:
-        """Return the graph as a whole model."""
+    def made(self, n_inputs: int, n_samples: str | int = "n", *domains: str) -> Any:
+        """Return the graph as a whole model; `domains` have operators beside those of ONNX."""
         helper = self._onnx.helper
-        x = helper.make_tensor_value_info("x", self.types.DOUBLE, ["n", n_inputs])
+        number = helper.np_dtype_to_tensor_dtype(np.dtype(self._dtype))
+        x = helper.make_tensor_value_info("x", number, [n_samples, n_inputs])
         graph = helper.make_graph(
             self._nodes, "quantized_network", [x], self._outputs, self._constants
         )
-        opset = [helper.make_opsetid("", OPSET)]
+        opset = [helper.make_opsetid("", OPSET), *(helper.make_opsetid(d, 1) for d in domains)]
         return helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION)
 
 
-def _onnx() -> Any:
+def imported_onnx() -> Any:
+    """Return the module `onnx`, or say how to install it."""
     return load_extra("onnx", "writing ONNX", TrainingError)

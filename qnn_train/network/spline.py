@@ -185,7 +185,9 @@ class Spline:
         result = pieces[0]
         for knot, piece in zip(self.knots, pieces[1:], strict=True):
             result = np.where(argument >= knot, piece, result)
-        return np.broadcast_to(result, argument.shape).astype(dtype, copy=False)
+        if result.shape != argument.shape:  # all of it is one constant
+            result = np.broadcast_to(result, argument.shape)
+        return result.astype(dtype, copy=False)
 
     def _piece(self, index: int, z: Array, dtype: np.dtype[Any]) -> Array:
         intercept = np.asarray(self.intercepts[index], dtype)

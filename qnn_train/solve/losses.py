@@ -259,7 +259,7 @@ def fitted_line(
 def weighted_mean(values: RealArray, weights: FloatArray | None) -> FloatArray:
     """Return the mean over samples, the first axis, in float64."""
     if weights is None:
-        return np.asarray(values.mean(axis=0, dtype=np.float64))
+        return np.asarray(np.add.reduce(values, axis=0, dtype=np.float64) / len(values))
     return weights @ values / weights.sum()
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from qnn_train.arrays import Array, Float32Array, FloatArray
 from qnn_train.network import Architecture, ParameterCode, QuantizedNetwork
-from qnn_train.network.network import margin_of, nearest
+from qnn_train.network.network import margin_of
 from qnn_train.network.spline import Spline
 from qnn_train.solve.losses import DescentLoss
 
@@ -96,11 +96,13 @@ class _Latent:
 
     code: ParameterCode
     values: FloatArray
-    first: FloatArray = field(init=False)
-    second: FloatArray = field(init=False)
+    rounded: FloatArray = field(init=False)  # the nearest values of the code
 
     def __post_init__(self) -> None:
         self.first, self.second = np.zeros_like(self.values), np.zeros_like(self.values)
+        self._of_code = np.array(self.code.values, np.float64)
+        self._middles = (self._of_code[1:] + self._of_code[:-1]) / 2
+        self._round()
 
     @classmethod
     def drawn(
@@ -108,11 +110,6 @@ class _Latent:
     ) -> _Latent:
         """Draw them evenly from the range of the code."""
         return cls(code, rng.uniform(code.values[0], code.values[-1], shape))
-
-    @property
-    def rounded(self) -> FloatArray:
-        """The nearest values of the code."""
-        return nearest(self.code, self.values).astype(np.float64)
 
     def move(self, gradient: FloatArray, rate: float, step: int) -> None:
         """Make a step of Adam, and stay within the range of the code."""
@@ -122,7 +119,11 @@ class _Latent:
         self.second += (1 - slower) * (gradient**2 - self.second)
         size = rate * (high - low) / 2 * np.sqrt(1 - slower**step) / (1 - slow**step)
         self.values -= size * self.first / (np.sqrt(self.second) + 1e-12)
-        np.clip(self.values, low, high, out=self.values)
+        self.values.clip(low, high, out=self.values)
+        self._round()
+
+    def _round(self) -> None:
+        self.rounded = self._of_code[self._middles.searchsorted(self.values)]
 
 
 def _forward(

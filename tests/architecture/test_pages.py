@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import runpy
+from importlib import import_module
 
 import pytest
 from source_tree import ROOT, modules
@@ -71,3 +72,14 @@ def test_no_page_holds_a_merge_that_was_not_finished():
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     marked = re.compile(r"^(<{7} |={7}$|>{7} )", re.MULTILINE)
     assert {page.name for page in pages if marked.search(page.read_text(encoding="utf-8"))} == set()
+
+
+def test_every_public_name_is_in_the_reference_by_task():
+    page = (ROOT / "docs/reference/api.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^   ([\w.]+)$", page, re.MULTILINE))
+    words = {name.rpartition(".")[2] for name in listed}
+    for package in ("cim_hal", "emulator", "qnn_train"):
+        assert set(import_module(package).__all__) <= words
+    for name in listed:
+        module, _, word = name.rpartition(".")
+        assert getattr(import_module(module), word, None) is not None, name

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import cache
 
 import numpy as np
 import processes
@@ -20,7 +21,7 @@ TRAININGS = {
         *("--sweeps", "6", "--seed", "3"),
         *("--runs", "8", "--round-trips", "100", "--block-spins", "64"),
     ],
-    "qcgd": ["--train-samples", "12", "--iterations", "60", "--runs", "8", "--seed", "3"],
+    "qcgd": ["--train-samples", "12", "--iterations", "24", "--runs", "8", "--seed", "3"],
 }
 
 
@@ -32,6 +33,12 @@ def train(folder, *arguments):
         (part or {}).pop("seconds", None)
     with np.load(folder / "model.npz") as model:
         return report, {name: model[name].tolist() for name in model.files}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """What a training yields that nobody stops, made once."""
+    return cache(lambda method: train(tmp_path_factory.mktemp("whole") / "out", *TRAININGS[method]))
 
 
 def stopped(training, folder, checkpoint, how, when):
@@ -52,9 +59,9 @@ def stopped(training, folder, checkpoint, how, when):
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize("method", TRAININGS)
-def test_a_killed_training_goes_on_bit_for_bit(tmp_path, method, how):
+def test_a_killed_training_goes_on_bit_for_bit(tmp_path, uninterrupted, method, how):
     training = TRAININGS[method]
-    whole = train(tmp_path / "whole", *training)
+    whole = uninterrupted(method)
     checkpoint = tmp_path / "there.npz"
     when = random.SystemRandom().uniform(0.0, 0.5)
     status, said = stopped(training, tmp_path / "stopped", checkpoint, how, when)

@@ -80,8 +80,8 @@ def test_chaotic_control_solves_the_first_100_spin_glass_in_70_of_100_runs(share
 @pytest.mark.parametrize("name", NAMES)
 def test_models_of_14_spins_with_a_field_are_solved(name):
     rng = np.random.default_rng(4)
-    upper = np.triu(rng.normal(size=(14, 14)), 1)
-    model = IsingModel.from_couplings(upper + upper.T, rng.normal(size=14))
+    upper = np.triu(rng.integers(-99, 100, (14, 14)), 1)
+    model = IsingModel.from_couplings(upper + upper.T, rng.integers(-99, 100, 14))
     states = np.array(list(itertools.product((-1, 1), repeat=14)))
     found = energies(name, model, n_runs=64)
     assert found.min() == pytest.approx(model.energy(states).min(), abs=1e-9)

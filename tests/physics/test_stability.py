@@ -163,8 +163,9 @@ def check_that_cuts_are_better_than_random(name: str, n: int) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_every_preset_meets_a_cardinality_constraint_within_one(name):
     n, k = 60, 15
-    costs = np.diag(np.random.default_rng(0).normal(0.0, 0.05, n))
-    model = IsingModel.from_qubo(np.ones((n, n)) - 2 * k * np.eye(n) + costs, offset=k**2)
+    costs = np.diag(np.round(np.random.default_rng(0).normal(0.0, 5.0, n)))  # hundredths
+    Q = 100 * (np.ones((n, n)) - 2 * k * np.eye(n)) + costs
+    model = IsingModel.from_qubo(Q, offset=100 * k**2)
     with open_device(name) as session:
         best = session.sample(model, n_runs=16, seed=1).best
     assert abs((best == 1).sum() - k) <= 1  # emulator-100k has 16

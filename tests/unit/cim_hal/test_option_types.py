@@ -1,9 +1,20 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 import pytest
 
-from cim_hal.option_types import Address, Endpoint, OutputFile, OutputFolder, Real, Target, real
+from cim_hal.option_types import (
+    MODEL_FILE,
+    Address,
+    Endpoint,
+    OutputFile,
+    OutputFolder,
+    Real,
+    Target,
+    real,
+)
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1e400", "x", "", "1,5", "0", "2.1"])
@@ -91,3 +102,11 @@ def test_targets_are_not_loaded():
     for text in ("emulator", "no_such_module:make", "tcp://127.0.0.1:1", "ipc:///none"):
         config = Target().convert(text, None, None)
         assert (config.driver, config.target) == (text, text)
+
+
+def test_only_a_dash_alone_is_a_stream(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("-").write_text("1 0\n")
+    for kind in (MODEL_FILE, OutputFile(allow_dash=True)):
+        assert kind.convert("-", None, None) == Path("-")
+        assert kind.convert("./-", None, None) == tmp_path / "-"

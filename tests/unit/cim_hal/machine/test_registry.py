@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from cim_hal import Driver, MachineConfig, TargetError, make_driver, registered_drivers
@@ -33,7 +35,7 @@ def test_a_module_and_factory_make_a_driver():
 @pytest.mark.parametrize(
     ("target", "says"),
     [
-        ("emulater", "known: emulator, emulator-100"),
+        ("emulater", "did you mean emulator. cim-hal list shows all"),
         ("no_such_module:make", "No module named 'no_such_module'"),
         ("our_lab:absent", "has no attribute 'absent'"),
         ("our_lab:number", "is a int"),
@@ -63,3 +65,16 @@ def test_the_lock_is_of_the_hardware_that_a_file_or_an_option_names():
 def test_a_server_is_no_driver_of_this_process():
     with pytest.raises(TargetError, match="is a server, and no driver of this process"):
         make_driver("tcp://127.0.0.1:5555")
+
+
+def test_a_bridge_whose_package_is_missing_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "dimod", None)
+    monkeypatch.delitem(sys.modules, "cim_hal.interop.dimod", raising=False)
+    with pytest.raises(TargetError, match="pip install 'dimod>="):
+        make_driver("dimod:dwave.samplers:TabuSampler")
+
+
+def test_an_emulator_that_is_not_installed_names_the_full_install(monkeypatch):
+    monkeypatch.setattr("cim_hal.machine.registry.entry_points", lambda **_: ())
+    with pytest.raises(TargetError, match=r"the full install has it: pip install \. in"):
+        make_driver("emulator")

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from cim_hal import ModelError, read_model
 from cim_hal.cli.sample import sample
-from cim_hal.model.text_files import MAX_FILE_SPINS, READINGS, read_text
+from cim_hal.model.text_files import MAX_FILE_SPINS, OPEN, READINGS, read_text
 
 SPINS = np.array(list(itertools.product((-1, 1), repeat=3)))
 S = SPINS.T
@@ -89,6 +89,26 @@ def test_a_file_that_leaves_it_open_is_read_as_asked(tmp_path, reading, expected
     with pytest.raises(ModelError, match=r"open.qubo:1: .*symmetric matrix Q, or a graph .*format"):
         read_model(file)
     np.testing.assert_allclose(energies(file, format=reading), expected)
+
+
+@pytest.mark.parametrize("suffix", OPEN)
+def test_suffixes_of_other_problems_than_graphs_are_not_read_as_graphs(tmp_path, suffix):
+    file = write(tmp_path, f"open{suffix}", "4 2\n1 2 2\n2 3 -1\n")
+    with pytest.raises(ModelError, match=rf"open{suffix}:1: .*, or a graph .*format"):
+        read_model(file)
+    assert read_model(file, format="maxcut").is_graph
+
+
+def test_spins_of_qubist_files_are_counted_from_zero(tmp_path):
+    file = write(tmp_path, "some.qh", "3 2\n2 2 1.3\n1 2 -0.2\n")
+    np.testing.assert_allclose(energies(file, format="ising"), 1.3 * S[2] - 0.2 * S[1] * S[2])
+
+
+def test_a_scale_or_offset_in_comments_of_qbsolv_is_told(tmp_path):
+    text = "c scale : {}\nc offset : {}\nc scale : of 2\np qubo 0 2 0 1\n0 1 3\n"
+    with pytest.warns(UserWarning, match="say scale 2.7, offset -1e3, which is not read"):
+        read_model(write(tmp_path, "told.qubo", text.format("2.7", "-1e3")))
+    read_model(write(tmp_path, "same.qubo", text.format("1.0", "0")))  # no warning
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from cim_hal.console import run
 from qnn_train.cli.app import program
 
-QUICK = ["--hidden", "2", "--sweeps", "2", "--runs", "2", "--quiet"]
+QUICK = ["--hidden", "2", "--sweeps", "2", "--runs", "2", "--pretraining", "20", "--quiet"]
 
 
 def write_flowers(path, n=60):

@@ -14,7 +14,7 @@ from qnn_train.cli.app import program
 from qnn_train.cli.compare import _Split
 
 FEW = ["--hidden", "2", "--sweeps", "1", "--runs", "2", "--starts", "1"]
-FEW += ["--splits", "2", "--quiet"]
+FEW += ["--splits", "2", "--pretraining", "20", "--quiet"]
 
 
 def test_a_process_compares_six_methods_on_classes(flowers, guessing, tmp_path):

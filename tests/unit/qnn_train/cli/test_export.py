@@ -46,5 +46,12 @@ def test_the_model_and_other_suffixes_are_not_written(fitted, capsys):
     assert run(program, ["export", fitted, fitted]) == 2
     assert "is the model" in capsys.readouterr().err
     assert run(program, ["export", fitted, "model.h5"]) == 2
-    assert ".onnx or .npz" in capsys.readouterr().err
+    assert ".onnx or .qonnx or .npz" in capsys.readouterr().err
     assert (load_integers(fitted).classes == before.classes).all()
+
+
+def test_qonnx_is_written_with_the_bits_of_its_numbers(fitted, tmp_path):
+    onnx = pytest.importorskip("onnx")
+    assert run(program, ["export", fitted, str(tmp_path / "there.qonnx")]) == 0
+    kinds = {node.op_type for node in onnx.load(tmp_path / "there.qonnx").graph.node}
+    assert {"BipolarQuant", "MatMul", "Quant"} <= kinds

@@ -20,7 +20,7 @@ from qnn_train.cli.app import program
 from qnn_train.cli.train import gap_text
 from qnn_train.model.integer import load_integers
 
-QUICK = ["--hidden", "2", "--sweeps", "2", "--runs", "2"]
+QUICK = ["--hidden", "2", "--sweeps", "2", "--runs", "2", "--pretraining", "20"]
 
 
 def test_a_table_becomes_a_model_a_report_and_a_picture(flowers, guessing, tmp_path, capsys):
@@ -139,6 +139,7 @@ def test_an_interrupt_of_a_process_leaves_nothing(flowers, guessing, tmp_path):
 
 def test_a_model_file_is_refined_and_one_of_other_columns_refused(flowers, tmp_path, capsys):
     few = ["fit", flowers, "--target", "kind", "--oracle", "descent", "--hidden", "2"]
+    few += ["--pretraining", "20"]
     assert run(program, [*few, "--sweeps", "1", "--out", "first", "--quiet"]) == 0
     again = [*few, "--sweeps", "2", "--init", "first/model.npz"]
     assert run(program, [*again, "--out", "second"]) == 0

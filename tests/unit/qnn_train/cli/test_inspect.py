@@ -26,6 +26,8 @@ def test_json_has_the_same_and_a_bare_model_says_that_it_has_no_table(fitted, ca
     found = json.loads(capsys.readouterr().out)
     assert found["table"]["training"]["seed"] == 0
     assert found["bits"] == sum(layer["bits"] for layer in found["layers"])
+    assert [layer["products"] for layer in found["layers"]] == [8, 2]
+    assert all(1 < layer["sum_bits"] < 25 for layer in found["layers"])
     replace(load_integers(fitted), table=None).save("bare.npz")
     assert run(program, ["inspect", "bare.npz"]) == 0
     assert "an estimator saved it" in capsys.readouterr().out
