@@ -106,12 +106,12 @@ def screens(endpoint: str, keys: dict[str, str], seconds: float, out: Path) -> N
     while (snapshot := next(source)).status and not (snapshot.status and snapshot.status.running):
         time.sleep(0.05)
     source.close()
-    for name, (width, height) in {"monitor": (104, 32), "monitor-80x24": (80, 24)}.items():
-        with Path(os.devnull).open("w") as nowhere:
-            console = Console(width=width, height=height, record=True, file=nowhere)
-            console.print(draw(snapshot, history, width=width, height=height), height=height)
-            svg = console.export_svg(title=f"cim-hal monitor {endpoint}", unique_id=name)
-            (out / f"{name}.svg").write_text(FONT_FROM_ELSEWHERE.sub("", svg))
+    width, height = 104, 32
+    with Path(os.devnull).open("w") as nowhere:
+        console = Console(width=width, height=height, record=True, file=nowhere)
+        console.print(draw(snapshot, history, width=width, height=height), height=height)
+        svg = console.export_svg(title=f"cim-hal monitor {endpoint}", unique_id="monitor")
+        (out / "monitor.svg").write_text(FONT_FROM_ELSEWHERE.sub("", svg))
 
 
 def main() -> None:

@@ -34,6 +34,7 @@ html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = "cim-hal"
 html_static_path = ["_static"]
+html_show_search_summary = False  # which a page that is opened from a folder may not fetch
 html_css_files = ["pages.css"]
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist", "colon_fence"]
 myst_heading_anchors = 3

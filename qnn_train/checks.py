@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from cim_hal import ModelError
+from cim_hal.machine.policies import Policy
 from qnn_train.errors import AssemblyError
 from qnn_train.network.codes import MAX_BITS, weight_code
 
@@ -25,6 +27,7 @@ __all__ = [
     "Check",
     "check_all",
     "flag",
+    "lowering",
     "one_of",
     "one_or_more",
     "optional",
@@ -109,6 +112,16 @@ def text(name: str, value: Any) -> str:
     if not isinstance(value, str):
         raise _refuse(name, value, "a text")
     return str(value)
+
+
+def lowering(name: str, value: Any) -> str:
+    """Check the policy by which a model is brought to few bits."""
+    policy = text(name, value)
+    try:
+        Policy.of(policy)
+    except ModelError as error:
+        raise AssemblyError(error.message, hint=error.hint) from None
+    return policy
 
 
 def flag(name: str, value: Any) -> bool:

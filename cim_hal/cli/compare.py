@@ -9,9 +9,16 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
-from cim_hal.cli.common import format_option, json_option, print_json, print_table, progress_on
+from cim_hal.cli.common import (
+    format_option,
+    json_option,
+    key_options,
+    print_json,
+    print_table,
+    progress_on,
+)
 from cim_hal.console import say
-from cim_hal.option_types import COUNT, MODEL_FILE, Real, Target
+from cim_hal.option_types import COUNT, MODEL_FILE, Lowering, Real, Target
 
 if TYPE_CHECKING:
     from cim_hal.model.ising import IsingModel
@@ -38,6 +45,15 @@ __all__ = ["compare"]
     help="Energy from which on a run succeeds.  [default: the optimum of a model of 20 spins or "
     "fewer, of others the best of a tabu search]",
 )
+@click.option(
+    "--lowering",
+    type=Lowering(),
+    default="max",
+    show_default=True,
+    help="How the model is brought to the bits of a machine, see cim-hal sample; one that takes "
+    "real numbers has it as it is.",
+)
+@key_options
 @json_option
 def compare(
     *,
@@ -47,12 +63,16 @@ def compare(
     runs: int,
     seed: int,
     energy: float | None,
+    lowering: str,
+    key: Path | None,
+    server_key: str | None,
     as_json: bool,
 ) -> None:
     """Predict what machines would make of the model file MODEL, beside each other.
 
     For each: what rounding to its levels does, the success probability, R99 and the time to
-    solution, at its default settings, with intervals for this model.
+    solution, at its default settings, with intervals for this model; of each pair whether success
+    and time are shown to differ.
 
     \b
     Examples:
@@ -63,7 +83,9 @@ def compare(
     from cim_hal.study.run import plain
 
     model = read_model(model_path, format=model_format).model
-    found = plain(_measure(model, devices, runs=runs, seed=seed, energy=energy))
+    options = {"runs": runs, "seed": seed, "energy": energy, "lowering": lowering}
+    keys = {"key": key, "server_key": server_key}
+    found = plain(_measure(model, devices, keys=keys, **options))
     if as_json:
         print_json(found)
     else:
@@ -91,6 +113,9 @@ def _show(found: dict[str, Any]) -> None:
         f"{found['runs']} runs on each, intervals are of this model",
         "times are at the default length of each machine: upper bounds of what it can do",
     )
+    say(*(each["verdict"] for each in found["differences"]))
+    if len(found["differences"]) > 1:
+        say("of all these, one or more is wrong with 5 % at most, and so of the times")
     if clocked := [each["target"] for each in found["devices"] if each["run_s_from"] == "driver"]:
         say(f"of {', '.join(clocked)} the time is what the driver took here")
 

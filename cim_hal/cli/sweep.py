@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import mul
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,14 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
-from cim_hal.cli.common import json_option, print_json, print_table, progress_on, whole_file
+from cim_hal.cli.common import (
+    json_option,
+    key_options,
+    print_json,
+    print_table,
+    progress_on,
+    whole_file,
+)
 from cim_hal.console import say
 from cim_hal.errors import StudyError, TargetError
 from cim_hal.extras import require_extra
@@ -18,8 +26,9 @@ from cim_hal.option_types import COUNT, MAX_COUNT, OutputFolder, Target
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cim_hal.study.plan import Study
+    from cim_hal.study.plan import Point, Study
     from cim_hal.study.rows import Row
+    from cim_hal.study.sweep import Sweep
 
 __all__ = ["sweep"]
 
@@ -60,6 +69,7 @@ TOO_WIDE = 3  # exit status where an interval stayed wider than was asked for
     type=click.IntRange(0, MAX_COUNT),
     help="Run the job of a row of a DIR again.",
 )
+@key_options
 @json_option
 def sweep(
     *,
@@ -71,6 +81,8 @@ def sweep(
     dry_run: bool,
     as_csv: bool,
     number: int | None,
+    key: Path | None,
+    server_key: str | None,
     as_json: bool,
 ) -> None:
     """Run the study STUDY.toml: models times levels of factors, with intervals and a report.
@@ -87,11 +99,12 @@ def sweep(
     from cim_hal.study.plan import read_study
     from cim_hal.study.run import plain
 
+    keys = {"key": key, "server_key": server_key}
     if number is not None:
         if len(study_paths) != 1:
             raise click.UsageError("--row takes one DIR.")
         for path in study_paths:
-            _again(path, number, devices, as_json=as_json)
+            _again(path, number, devices, keys, as_json=as_json)
         return
     if folder is None and not dry_run:
         raise click.UsageError("Missing option '--out'.")
@@ -99,11 +112,10 @@ def sweep(
     found = dict[str, Any]()
     for path, place in _folders(study_paths, folder).items():
         if place is None or dry_run:
-            found[path.stem] = _plan(studies[path], path.parent, devices)
+            found[path.stem] = _plan(studies[path], path.parent, devices, keys)
         else:
-            found[path.stem] = _measure(
-                path, place, devices, resume=resume, jobs=jobs, as_csv=as_csv
-            )
+            options = {"jobs": jobs, "resume": resume, "csv": as_csv, "keys": keys}
+            found[path.stem] = _measure(path, place, targets=devices, **options)
         if not as_json:
             _show(found[path.stem], place) if place and not dry_run else _say_plan(found[path.stem])
     if as_json:
@@ -121,10 +133,8 @@ def _folders(paths: Sequence[Path], folder: Path | None) -> dict[Path, Path | No
     return {path: folder / path.stem for path in paths}
 
 
-def _measure(
-    path: Path, folder: Path, devices: Sequence[str], *, resume: bool, jobs: int, as_csv: bool
-) -> dict[str, Any]:
-    from cim_hal.study import run_study
+def _measure(path: Path, folder: Path, **options: Any) -> dict[str, Any]:
+    from cim_hal.study.run import run_study
 
     require_extra("matplotlib", "the report", TargetError)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
@@ -135,14 +145,7 @@ def _measure(
             bar.update(task, completed=done, total=known, description=path.stem)
 
         try:
-            found = run_study(
-                *(path, folder),
-                targets=devices,
-                jobs=jobs,
-                resume=resume,
-                csv=as_csv,
-                report=report,
-            )
+            found = run_study(path, folder, report=report, **options)
         except KeyboardInterrupt:
             say(f"the rows are kept in {folder}: go on with --resume", err=True)
             raise
@@ -180,33 +183,44 @@ def _show(found: dict[str, Any], folder: Path) -> None:
         *region,
         *times,
         *lines,
+        *(one["verdict"] for one in found["control"]),
         *found["retuned"].get("warnings", ()),
         f"written: {folder / 'report.html'}",
     )
 
 
-def _plan(study: Study, folder: Path, devices: Sequence[str]) -> dict[str, Any]:
+def _plan(
+    study: Study, folder: Path, devices: Sequence[str], keys: dict[str, Any]
+) -> dict[str, Any]:
     from cim_hal.study.folder import draw_models
+    from cim_hal.study.job_factors import runs_of
     from cim_hal.study.sweep import Sweep
 
     instances = list(draw_models(study, folder, are_copies=False))
-    with Sweep(study, instances, targets=devices) as machines:
+    with Sweep(study, instances, targets=devices, keys=keys) as machines:
         models = len(machines.instances)
         points = [one for point in study.points() for one in machines.on_machines(point)]
-        n_points, each = len(points), models * study.repeat.runs
-        here = machines.capabilities
-        trip_s, trips = here.round_trip_s, here.default_round_trips
-        round_trips = sum(float(dict(point).get("round_trips", trips)) for point in points)
+        runs = [models * runs_of(dict(point), study.repeat.runs) for point in points]
+        seconds = [_run_s(machines, point) for point in points]
+        known = None not in seconds
         return {
             "device": machines.capabilities.name,
             "points": len(list(study.points())),
             "models": models,
             "machines": max(len(study.machine.seeds), 1),
-            "jobs": n_points * models,
-            "runs": n_points * each,
-            "most_runs": n_points * models * study.repeat.most_runs,
-            "machine_s": None if trip_s is None else each * round_trips * trip_s,
+            "jobs": len(points) * models,
+            "runs": sum(runs),
+            "most_runs": len(points) * models * study.repeat.most_runs,
+            "machine_s": sum(map(mul, runs, seconds)) if known else None,
         }
+
+
+def _run_s(machines: Sweep, point: Point) -> Any:
+    """Return seconds of the machine for a run, None where it does not say."""
+    here = machines.capabilities_at(point)
+    if here.round_trip_s is None:
+        return None
+    return float(dict(point).get("round_trips", here.default_round_trips)) * here.round_trip_s
 
 
 def _say_plan(plan: dict[str, Any]) -> None:
@@ -217,7 +231,9 @@ def _say_plan(plan: dict[str, Any]) -> None:
     say(f"{plan['device']}: {what}", f"{plan['runs']} runs{seconds}; {limit}")
 
 
-def _again(folder: Path, number: int, devices: Sequence[str], *, as_json: bool) -> None:
+def _again(
+    folder: Path, number: int, devices: Sequence[str], keys: dict[str, Any], *, as_json: bool
+) -> None:
     """Run the job of a row again, and say whether it gave the same spins."""
     from cim_hal.study.folder import STUDY, draw_apart, draw_models, target_of_row
     from cim_hal.study.plan import read_study
@@ -231,7 +247,7 @@ def _again(folder: Path, number: int, devices: Sequence[str], *, as_json: bool) 
     instances, apart = list(draw_models(study, folder)), list(draw_apart(study))
     made_on = target_of_row(folder, ordered[number].device)
     devices = devices or (made_on,) if made_on else devices
-    with Sweep(study, instances, apart=apart, targets=devices) as machines:
+    with Sweep(study, instances, apart=apart, targets=devices, keys=keys) as machines:
         again = repeat_row(machines, ordered[number])
     is_same = again.spins_sha256 == ordered[number].spins_sha256
     if as_json:

@@ -165,12 +165,12 @@ class LoweredModel:
         if self.split is not None:
             notes["auxiliary_spins"] = self.auxiliary_spins
             notes["broken_copies"] = self.split.broken(spins)
-        found = {"notes": notes, "lowering": self._report(record.lowering)}
+        found = {"notes": notes, "lowering": self.report(record.lowering)}
         amplitudes = None if amplitudes is None else self.lift(amplitudes)
         record = record.model_copy(update=found)
         return SampleSet.rank(self.original, self.lift(spins), amplitudes, record, trace)
 
-    def _report(self, report: LoweringReport) -> LoweringReport:
+    def report(self, report: LoweringReport) -> LoweringReport:
         """Return the report of the server on `model` as one on the original.
 
         The server rounds nothing, unless the bits of the machine changed in between.

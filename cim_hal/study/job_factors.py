@@ -12,10 +12,36 @@ if TYPE_CHECKING:
 
     from cim_hal.machine.capabilities import Capabilities
 
-__all__ = ["JOB_FACTORS", "WHOLE_JOB_FACTORS", "check_job_factor", "schedule_of"]
+__all__ = [
+    "DEVICE",
+    "JOB_FACTORS",
+    "OPTION",
+    "WHOLE_JOB_FACTORS",
+    "check_job_factor",
+    "is_of_machine",
+    "is_text",
+    "runs_of",
+    "schedule_of",
+]
 
-WHOLE_JOB_FACTORS = ("coupling_bits", "round_trips")
+WHOLE_JOB_FACTORS = ("coupling_bits", "round_trips", "runs")
 JOB_FACTORS = (*WHOLE_JOB_FACTORS, "pump_end", "lowering")
+DEVICE, OPTION = "device", "options."  # factors by which the machine is another one
+
+
+def is_of_machine(name: str) -> bool:
+    """Return whether levels of a factor are machines of their own: targets, or driver options."""
+    return name == DEVICE or name.startswith(OPTION)
+
+
+def is_text(name: str) -> bool:
+    """Return whether levels of a factor are names."""
+    return name in {DEVICE, "lowering"}
+
+
+def runs_of(levels: Mapping[str, float | str], runs: int) -> int:
+    """Return the runs of a job, those of the study where they are no factor."""
+    return int(levels.get("runs", runs))
 
 
 def check_job_factor(name: str, levels: Sequence[Any], capabilities: Capabilities) -> None:
@@ -29,6 +55,7 @@ def check_job_factor(name: str, levels: Sequence[Any], capabilities: Capabilitie
     low, most = {
         "coupling_bits": (2, capabilities.coupling_bits or 16),
         "round_trips": (1, capabilities.max_round_trips),
+        "runs": (1, capabilities.max_runs),
     }[name]
     for level in levels:
         if level != int(level) or not low <= level <= most:

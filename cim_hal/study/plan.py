@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from cim_hal.errors import StudyError
 from cim_hal.machine.policies import Policy
 from cim_hal.study.families import FAMILIES
+from cim_hal.study.job_factors import DEVICE, OPTION, is_of_machine, is_text
 from cim_hal.toml_files import FileTable, did_you_mean, read_file
 
 if TYPE_CHECKING:
@@ -25,23 +26,27 @@ __all__ = [
     "Safe",
     "Study",
     "level_text",
+    "machine_of",
     "read_study",
     "study_of_machine",
 ]
 
 MAX_POINTS, MAX_MODELS = 10_000, 10_000
 
-Level = float | str  # of a factor; whole numbers stay whole, and of `lowering` it is a policy
+Level = float | str  # of a factor; whole numbers stay whole, of `lowering` and `device` it is text
 Point = tuple[tuple[str, Level], ...]  # the level of each factor, in the order of the file
 _Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Levels = Annotated[list[int | float], Field(min_length=1, max_length=1000)]
-FactorLevels = Annotated[list[int | float | str], Field(min_length=1, max_length=1000)]
+_AnyLevel = bool | int | float | str
+FactorLevels = Annotated[list[_AnyLevel], Field(min_length=1, max_length=1000)]
+ONE_AT_A_TIME = "one-at-a-time"
 
 
 class _Head(FileTable):
     name: Annotated[str, Field(min_length=1, max_length=100)]
     task: Literal["sample", "train"] = "sample"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    design: Literal["grid", "one-at-a-time"] = "grid"
 
 
 class Family(FileTable):
@@ -84,12 +89,18 @@ class _Train(FileTable):
 
     seeds: Annotated[int, Field(ge=1, le=1000)] = 10
     options: dict[str, Any] = Field(default_factory=dict)
+    control: Annotated[str, Field(min_length=1, max_length=100)] | None = None  # a method to beat
 
     @model_validator(mode="after")
     def _have_seeds_of_their_own(self) -> _Train:
         if "seed" in self.options:
             raise ValueError("options: the seed of each training is that of the study")
         return self
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """The options that no factor can have as well."""
+        return self.options | ({"method": self.control} if self.control else {})
 
 
 class _Machine(FileTable):
@@ -168,6 +179,7 @@ class Study(FileTable):
     train: _Train | None = None
     machine: _Machine = _Machine()
     factors: dict[str, FactorLevels]
+    point: Annotated[tuple[dict[str, _AnyLevel], ...], Field(max_length=MAX_POINTS)] = ()
     repeat: _Repeat = _Repeat()
     nuisance: _Nuisance | None = None
     safe: Safe | None = None
@@ -178,6 +190,23 @@ class Study(FileTable):
     def _are_flat(cls, factors: Any) -> Any:
         """Take ``adc.bits = [...]`` without quotes, which TOML reads as a table, as well."""
         return dict(_flat(factors)) if isinstance(factors, dict) else factors
+
+    @model_validator(mode="before")
+    @classmethod
+    def _has_the_levels_of_its_points(cls, table: Any) -> Any:
+        """Take the factors from a list of points, where there is one."""
+        listed = table.get("point", ()) if isinstance(table, dict) else ()
+        if not listed or not isinstance(listed, list | tuple):
+            return table
+        if "factors" in table:
+            raise ValueError("point: points are listed, and factors would be all combinations")
+        points = [dict(_flat(one)) if isinstance(one, dict) else {} for one in listed]
+        if any(one.keys() != points[0].keys() or not one for one in points):
+            raise ValueError("point: each has a level of the same factors")
+        names = points[0]
+        levels = {name: list(dict.fromkeys(one[name] for one in points)) for name in names}
+        ordered = tuple({name: one[name] for name in names} for one in points)
+        return {**table, "factors": levels, "point": ordered}
 
     @model_validator(mode="after")
     def _is_possible(self) -> Study:
@@ -199,7 +228,8 @@ class Study(FileTable):
             _check_kind(name, levels)
         fixed = {
             "machine.settings": self.machine.settings,
-            "train.options": self.train.options if self.train else {},
+            "train": self.train.known if self.train else {},
+            "machine.options": {f"{OPTION}{name}": 0 for name in self.machine.options},
         }
         for where, values in fixed.items():
             if both := values.keys() & self.factors.keys():
@@ -219,6 +249,8 @@ class Study(FileTable):
         if self.train is not None or self.nuisance is not None:
             what = "[nuisance]" if self.nuisance else "trainings"
             raise ValueError(f"machine.seeds: a study with {what} has one machine")
+        if any(map(is_of_machine, self.factors)):
+            raise ValueError("machine.seeds: device and options.* as factors are machines already")
         if setting in {**self.factors, **self.machine.settings}:
             raise ValueError(f"machine.seeds: {setting} is a factor or a setting already")
 
@@ -237,13 +269,28 @@ class Study(FileTable):
 
     def numbers(self, factor: str) -> list[float]:
         """Return those levels of a factor that are numbers, which is none of `lowering`."""
-        return [level for level in self.factors[factor] if not isinstance(level, str)]
+        return [level for level in self.factors[factor] if not isinstance(level, bool | str)]
 
     def points(self) -> Iterator[Point]:
-        """Yield all combinations of levels."""
+        """Yield the points of the design: all combinations, those of a list, or one factor a time.
+
+        One at a time, all other factors stay at the first of their levels.
+        """
         names = list(self.factors)
-        for levels in itertools.product(*self.factors.values()):
-            yield tuple(zip(names, levels, strict=True))
+        if self.point:
+            yield from (tuple(one.items()) for one in self.point)
+        elif self.study.design == ONE_AT_A_TIME:
+            base = {name: levels[0] for name, levels in self.factors.items()}
+            yield tuple(base.items())
+            for name, levels in self.factors.items():
+                yield from (tuple({**base, name: level}.items()) for level in levels[1:])
+        else:
+            for levels in itertools.product(*self.factors.values()):
+                yield tuple(zip(names, levels, strict=True))
+
+    def machines(self) -> list[Point]:
+        """Return the levels of those factors that are machines, for each combination there is."""
+        return list(dict.fromkeys(machine_of(point) for point in self.points()))
 
 
 def study_of_machine(seed: int, runs: int) -> Study:
@@ -253,18 +300,29 @@ def study_of_machine(seed: int, runs: int) -> Study:
     return Study.model_construct(study=head, factors={}, repeat=repeat)
 
 
+def machine_of(point: Point) -> Point:
+    """Return the levels of those factors that are machines."""
+    return tuple(item for item in point if is_of_machine(item[0]))
+
+
 def _check_kind(name: str, levels: list[Any]) -> None:
-    """Refuse levels that are no policies of `lowering`, or no numbers of another factor."""
+    """Refuse levels that are no names where they should be, or no numbers of other factors."""
+    if name.startswith(OPTION):
+        if len({isinstance(level, str) for level in levels}) > 1:
+            raise ValueError(f"factors.{name}: texts and numbers are not compared")
+        return
     for level in levels:
-        if (name == "lowering") != isinstance(level, str):
-            what = "the name of a policy" if name == "lowering" else "a number"
+        if is_text(name) != isinstance(level, str) or isinstance(level, bool):
+            what = {"lowering": "the name of a policy", DEVICE: "a target"}.get(name, "a number")
             raise ValueError(f"factors.{name}: {level!r:.100} is not {what}")
-        if isinstance(level, str):
+        if name == "lowering":
             Policy.of(level)
 
 
 def level_text(level: Level) -> str:
     """Return a level as people read it."""
+    if isinstance(level, bool):
+        return "true" if level else "false"
     return level if isinstance(level, str) else f"{level:g}"
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cim_hal.errors import CimError, StudyError
 from cim_hal.machine.lowering import lower
 from cim_hal.machine.policies import lower_by
-from cim_hal.study.job_factors import JOB_FACTORS, check_job_factor
+from cim_hal.study.job_factors import JOB_FACTORS, check_job_factor, is_of_machine
 from cim_hal.toml_files import did_you_mean
 
 if TYPE_CHECKING:
@@ -46,14 +45,16 @@ def check_study(
     if task is not None and study.train is not None:
         own = task.factors
         task.check(study.train.options, study.factors)
+        if study.train.control is not None:
+            task.check(study.train.known, study.factors)
     known = {setting.name: setting for setting in capabilities.settings}
     tuned = study.nuisance.levels if study.nuisance else {}
     seeds = {study.machine.seed_setting: study.machine.seeds} if study.machine.seeds else {}
     for name, levels in {**study.factors, **tuned, **seeds}.items():
-        if name in own and task is None:
-            check_job_factor(name, levels, capabilities)
-        elif name in own:
+        if is_of_machine(name) or (name in own and task is not None):
             continue
+        if name in own:
+            check_job_factor(name, levels, capabilities)
         elif name not in known:
             names = [*own, *known]
             raise StudyError(
@@ -63,21 +64,29 @@ def check_study(
         else:
             for level in levels:
                 known[name].check(float(level))
-    if study.repeat.runs > capabilities.max_runs:
-        raise StudyError(
-            f"repeat.runs = {study.repeat.runs}: a job of {capabilities.name} has at most "
-            f"{capabilities.max_runs} runs"
-        )
+    _check_runs(study.repeat.runs, capabilities)
     for instance in instances:
         if instance.model is not None:
             lower(instance.model, capabilities)
             _check_lowering(study, instance.name, instance.model, capabilities)
 
 
+def _check_runs(runs: int, capabilities: Capabilities) -> None:
+    if runs > capabilities.max_runs:
+        raise StudyError(
+            f"repeat.runs = {runs}: a job of {capabilities.name} has at most "
+            f"{capabilities.max_runs} runs"
+        )
+
+
 def _check_lowering(study: Study, name: str, model: IsingModel, capabilities: Capabilities) -> None:
     """Refuse policies that refuse a model, and auxiliary spins for which there is no room."""
-    bits = [int(level) for level in study.factors.get("coupling_bits", [])] or [None]
-    for policy, n_bits in itertools.product(study.factors.get("lowering", []), bits):
+    if "lowering" not in study.factors:
+        return
+    levels = [dict(point) for point in study.points()]
+    bits = [int(each["coupling_bits"]) if "coupling_bits" in each else None for each in levels]
+    policies = [each["lowering"] for each in levels]
+    for policy, n_bits in dict.fromkeys(zip(policies, bits, strict=True)):
         try:
             lower_by(str(policy), model, capabilities, bits=n_bits)
         except CimError as error:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cim_hal.study.control import control_summary, measure_control
 from cim_hal.study.folder import draw_apart, draw_models, keep_machines, prepare_folder
 from cim_hal.study.retuning import retune, retuned_summary
 from cim_hal.study.rows import Row, RowFile, export_csv, export_parquet
@@ -14,6 +15,8 @@ from cim_hal.study.summary import cliff_of, next_level, summary, takes_whole
 from cim_hal.study.sweep import Sweep
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from cim_hal.study.plan import Point, Study
 
 __all__ = ["SUMMARY", "plain", "run_study"]
@@ -32,6 +35,8 @@ def run_study(
     resume: bool = False,
     csv: bool = False,
     report: Report = lambda *_: None,
+    keys: Mapping[str, Any] | None = None,
+    executor: Executor | None = None,
 ) -> dict[str, Any]:
     """Run a study, and return what is in its ``summary.json``.
 
@@ -51,6 +56,11 @@ def run_study(
         Whether to write the table as CSV too; without the extra `parquet` it is CSV anyhow.
     report : callable
         Called after each job with its row, the number of rows, and how many are known to come.
+    keys : mapping, optional
+        `key` and `server_key` of `open_device`, for servers that ask for them.
+    executor : concurrent.futures.Executor, optional
+        What runs the jobs, instead of threads here: processes, or machines of a cluster, such as
+        ``client.get_executor()`` of Dask. Each opens the machine anew; `jobs` is not used.
 
     Raises
     ------
@@ -63,7 +73,14 @@ def run_study(
     file, folder = Path(file), Path(folder)
     study = prepare_folder(file, folder, resume=resume)
     instances, apart = list(draw_models(study, folder)), list(draw_apart(study))
-    with Sweep(study, instances, apart=apart, targets=targets, jobs=jobs) as machines:
+    with Sweep(
+        *(study, instances),
+        apart=apart,
+        targets=targets,
+        jobs=jobs,
+        keys=keys,
+        executor=executor,
+    ) as machines:
         keep_machines(folder, machines.capabilities, machines.targets)
         rows = RowFile(folder)
         try:
@@ -71,11 +88,13 @@ def run_study(
             machines.run(rows, points, report)
             _bisect(machines, rows, points, report)
             best = retune(machines, rows, points, report)
+            measure_control(machines, rows, points, report)
         finally:
             rows.close()
         # in one order, as sums of floating-point numbers depend on it
         ordered = dict(sorted(rows.rows.items()))
         found = summary(machines, ordered, points)
+        found["control"] = control_summary(machines, ordered, points)
         found["retuned"] = retuned_summary(machines, ordered, best, found["verdicts"])
     table = list(ordered.values())
     if export_parquet(table, folder) is None or csv:

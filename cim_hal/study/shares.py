@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cim_hal.study.hardness import mean_interval
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -73,15 +75,18 @@ class Share:
 def share_of(successes: ArrayLike, runs: ArrayLike, *, level: float = 0.95) -> Share:
     r"""Return the mean share over models, each with its own number of runs.
 
-    The interval of the family is Wilson's with an effective number of runs, :math:`n_e =
-    \hat p(1 - \hat p)/s^2`, :math:`s^2` the variance of the mean share over models, at most all
-    runs, times :math:`(z/t)^2` for the few degrees of freedom of :math:`s` (Dean and Pagano 2015).
-    Where fewer than ten models, or all of them, have a success and a failure, it is that of Clopper
-    and Pearson with one observation a model: among all distributions of shares in [0, 1] of one
-    mean, that of shares 0 and 1 is the widest.
+    The interval of the family is that of `mean_interval`, by the likelihood of two kinds of
+    hardness, together with Wilson's (below): the latter is right for any kind, if models are many.
+    Where no run succeeds, or none fails, or there is one model only, it is that of
+    Clopper and Pearson with one observation a model (with all of the error on one side where there
+    is one side only): among all distributions of shares in [0, 1] of one mean, that of shares 0 and
+    1 is the widest.
 
-    Counts in two dimensions are of models, on machines that are drawn too: :math:`s^2` is the
-    variance over models and that over machines (`error_of`), and the bound has
+    Counts in two dimensions are of models, on machines that are drawn too: their interval is
+    Wilson's alone. It has an effective number of runs, :math:`n_e = \hat p(1 - \hat p)/s^2`, at
+    most all runs, where :math:`s^2` is the variance over models and that over machines
+    (`error_of`), times :math:`(z/t)^2` for the few degrees of freedom of s (Dean and Pagano 2015).
+    Where fewer than ten models, or machines, have a success and a failure, it is the bound, with
     :math:`mn/(m + n)` observations.
 
     Raises
@@ -94,8 +99,6 @@ def share_of(successes: ArrayLike, runs: ArrayLike, *, level: float = 0.95) -> S
     Dean and Pagano, Surv. Pract. 8 (2015), doi:10.29115/SP-2015-0027 (clustered proportions).
     Brown, Cai and DasGupta, Stat. Sci. 16, 101 (2001), doi:10.1214/ss/1009213286 (Wilson).
     """
-    from scipy.stats import t
-
     found, n_runs = np.asarray(successes, float), np.asarray(runs, float)
     if found.size == 0 or found.shape != n_runs.shape:
         raise ValueError(f"{found.size} models with {n_runs.size} numbers of runs")
@@ -106,15 +109,30 @@ def share_of(successes: ArrayLike, runs: ArrayLike, *, level: float = 0.95) -> S
     shares = found / n_runs
     mean, of_runs = float(shares.mean()), found.size**2 / float((1 / n_runs).sum())
     these = wilson(mean, of_runs, level=level)
-    error, df = error_of(shares)
-    if not df or has_few(found, n_runs):
-        count = 1 / sum(1 / len(means) for means in _over_clusters(shares, np.mean))
-        bound = Interval(mean, *clopper_pearson(mean, count, level))
-        return Share(bound, these, is_bounded=True)
+    if found.ndim == 1 and found.size > 1 and 0 < mean < 1:
+        low, high = mean_interval(tuple(found.tolist()), tuple(n_runs.tolist()), level)
+        plain = _by_moments(shares, of_runs, level)
+        family = Interval(mean, min(low, plain.low), max(high, plain.high))
+        return Share(family, these, is_bounded=False)
+    _, df = error_of(shares)
+    if not df or found.ndim == 1 or has_few(found, n_runs):
+        n = 1 / sum(1 / len(means) for means in _over_clusters(shares, np.mean))
+        return Share(Interval(mean, *_bound(mean, n, level)), these, is_bounded=True)
+    return Share(_by_moments(shares, of_runs, level), these, is_bounded=False)
+
+
+def _bound(mean: float, count: float, level: float) -> tuple[float, float]:
+    one_sided = 2 * level - 1 if mean in {0, 1} else level
+    return clopper_pearson(mean, count, one_sided)
+
+
+def _by_moments(shares: NDArray[np.float64], of_runs: float, level: float) -> Interval:
+    from scipy.stats import t
+
+    mean, (error, df) = float(shares.mean()), error_of(shares)
     effective = min(of_runs, mean * (1 - mean) / error**2) if error > 0 else of_runs
-    student = float(t.ppf(0.5 + level / 2, df))
-    effective *= (normal_quantile(level) / student) ** 2
-    return Share(wilson(mean, effective, level=level), these, is_bounded=False)
+    effective *= (normal_quantile(level) / float(t.ppf(0.5 + level / 2, df))) ** 2
+    return wilson(mean, effective, level=level)
 
 
 def error_of(values: NDArray[np.float64]) -> tuple[float, int]:

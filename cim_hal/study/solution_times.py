@@ -103,10 +103,16 @@ def optimum_of(lengths: Sequence[Length], *, error_rate: float = 0.05) -> Optimu
     time grows from one end of the lengths on, the optimum is taken for bracketed with at most the
     probability `error_rate`.
     """
+    best, doubt = bracketed(lengths, error_rate)
+    time = best.time(1 - error_rate / len(lengths))
+    return Optimum(best.round_trips, len(lengths), time, doubt)
+
+
+def bracketed(lengths: Sequence[Length], error_rate: float) -> tuple[Length, str]:
+    """Return the best length, and why the optimum may lie beyond, empty where it does not."""
     at = sorted(lengths, key=lambda one: one.round_trips)
-    best = min(at, key=lambda one: one.time().value)
-    time = best.time(1 - error_rate / len(at))
-    return Optimum(best.round_trips, len(at), time, _doubt(at, best, error_rate))
+    best = min(at, key=lambda one: one.run_s / _rate(one)[0])
+    return best, _doubt(at, best, error_rate)
 
 
 def _doubt(at: Sequence[Length], best: Length, error_rate: float) -> str:
@@ -151,6 +157,8 @@ def _p_slower(other: Length, best: Length) -> float:
 def _rate(length: Length) -> tuple[float, float]:
     """Return g of the mean share, and the slope of its logarithm."""
     p = float(length.shares.mean())
+    if p <= 0:
+        return 1e-300, 0.0
     if p >= CONFIDENCE:
         return -math.log1p(-CONFIDENCE), 0.0
     rate = -math.log1p(-p)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import numpy as np
 from cim_hal.model.enumeration import MAX_SPINS, all_energies
 from cim_hal.study.exhaustion import Survival, survival
 from cim_hal.study.job_factors import WHOLE_JOB_FACTORS
+from cim_hal.study.plan import machine_of
 from cim_hal.study.quantiles import quantiles_of
 from cim_hal.study.rows import by_point
 from cim_hal.study.safe import safe_places, said_of_region
@@ -47,9 +48,9 @@ class Rounding:
             for i in sweep.instances
             if i.model is not None and i.model.n_spins <= MAX_SPINS
         ]
-        self._capabilities = sweep.capabilities
+        self._sweep = sweep
         self._energies: dict[str, Any] = {}
-        self._known: dict[tuple[int | None, str], list[Survival]] = {}
+        self._known: dict[Any, list[Survival]] = {}
 
     def at(self, point: Point) -> list[Survival]:
         """Return the survival of each small model, by the bits and the policy of a point.
@@ -58,12 +59,12 @@ class Rounding:
         """
         levels = dict(point)
         bits = int(levels["coupling_bits"]) if "coupling_bits" in levels else None
-        how = bits, str(levels.get("lowering", "max"))
+        how = bits, str(levels.get("lowering", "max")), machine_of(point)
         if how not in self._known:
             self._known[how] = [
                 survival(
                     model,
-                    self._capabilities,
+                    self._sweep.capabilities_at(point),
                     bits=bits,
                     energies=self._all(name, model),
                     lowering=how[1],
@@ -113,7 +114,7 @@ def _until_success(
     """Return runs and seconds until a success, and how far runs fail: of samples only."""
     if sweep.study.train is not None:
         return {"r99": None, "r99_low": None, "r99_high": None, "energy_gap": None}
-    r99, run_s = repeats(share), run_seconds(_length(point), here, sweep.capabilities)
+    r99, run_s = repeats(share), run_seconds(_length(point), here, sweep.capabilities_at(point))
     time = solution_time(share, run_s)
     return {
         "r99": r99.value,
@@ -246,12 +247,16 @@ def summary(sweep: Sweep, rows: dict[str, Row], points: Sequence[Point]) -> dict
     }
     found = [point_summary(sweep, point, rows, of_point[point], rounding) for point in points]
     study, width = sweep.study, sweep.study.repeat.width
+    machines = [sweep.capabilities_at(place) for place in study.machines()]
     wide = [p for p in found if width is not None and p["high"] - p["low"] > width]
     return {
         "format": 1,
         "study": study.study.name,
         "figure": _figure(study),
-        "device": sweep.capabilities.name,
+        "design": study.study.design,
+        "software": sorted({row.software for row in rows.values()}),
+        "device": ", ".join(dict.fromkeys(here.name for here in machines)),
+        "machines": [here.model_dump(mode="json") for here in machines[1:] and machines],
         "machine": sweep.capabilities.model_dump(mode="json"),
         "points": found,
         "cliffs": [
@@ -266,13 +271,17 @@ def summary(sweep: Sweep, rows: dict[str, Row], points: Sequence[Point]) -> dict
         ),
         "safe": _safe(sweep, rows),
         "machine_seeds": list(study.machine.seeds),
-        "run_s_from": "driver" if sweep.capabilities.round_trip_s is None else "round trips",
+        "run_s_from": "round trips" if _all_tell_time(sweep, points) else "driver",
         "time_to_solution": _times(sweep, rows, points, of_point),
         "targets": dict(sorted((i.name, i.target.source) for i in sweep.instances)),
         "targets_beaten": sorted({row.model for row in rows.values() if _beats(row)}),
         "is_complete": not wide,
         "too_wide": [p["factors"] for p in wide],
     }
+
+
+def _all_tell_time(sweep: Sweep, points: Sequence[Point]) -> bool:
+    return all(sweep.capabilities_at(point).round_trip_s is not None for point in points)
 
 
 def _figure(study: Study) -> str:
@@ -305,12 +314,13 @@ def _times(
     lengths: dict[Point, list[Length]] = defaultdict(list)
     for point in points:
         level = _length(point) or 0.0
-        run_s = run_seconds(level, of_point[point], sweep.capabilities)
+        run_s = run_seconds(level, of_point[point], sweep.capabilities_at(point))
         at = tuple(_others(dict(point), LENGTH).items())
         lengths[at].append(Length(level, run_s, *sweep.counts(point, rows)))
     return [said_of(optimum_of(found), dict(at)) for at, found in lengths.items()]
 
 
 def _combinations(points: Sequence[dict[str, Any]], name: str) -> list[Point]:
-    found = [tuple(_others(point["factors"], name).items()) for point in points]
-    return list(dict.fromkeys(found))
+    """Return levels of the others at which a factor has two levels or more."""
+    found = Counter(tuple(_others(point["factors"], name).items()) for point in points)
+    return [others for others, count in found.items() if count > 1]

@@ -2,49 +2,50 @@
 
 from __future__ import annotations
 
-import hashlib
 import queue
-import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.metadata import version
+from functools import partial
+from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cim_hal.client.session import open_device
 from cim_hal.errors import StudyError
-from cim_hal.machine.config import MachineConfig
-from cim_hal.study.job_factors import JOB_FACTORS, schedule_of
+from cim_hal.study.job import Job, Machine, machine_at, run_here, run_on
+from cim_hal.study.job_factors import JOB_FACTORS, runs_of
+from cim_hal.study.plan import machine_of
 from cim_hal.study.requirements import check_alike, check_study
 from cim_hal.study.rows import Row, RowFile, key_of
 from cim_hal.study.shares import Share, share_of
-from cim_hal.study.tasks import TrainTask, train_task
+from cim_hal.study.tasks import train_task
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cim_hal.client.session import Session
     from cim_hal.machine.capabilities import Capabilities
+    from cim_hal.machine.config import MachineConfig
     from cim_hal.study.families import Instance
     from cim_hal.study.plan import Point, Study
 
 __all__ = ["Sweep", "repeat_row"]
 
+AHEAD = 128  # jobs that are submitted and not done
+
+Submit = Callable[[Job], "Future[Row]"]
 Report = Callable[[Row, int, int], None]  # a row, jobs done, jobs known so far
 
 
 @dataclass(frozen=True)
-class _Job:
-    point: Point
-    instance: Instance
-    batch: int
+class _Group:
+    """Machines of one kind: sessions that are free, and what opens one elsewhere."""
 
-    @property
-    def key(self) -> str:
-        return key_of(self.point, self.instance.name, self.batch)
+    free: queue.SimpleQueue[tuple[Session, Machine]]
+    machines: Sequence[Machine]
+    capabilities: Capabilities
 
 
 class Sweep:
@@ -59,6 +60,10 @@ class Sweep:
         Machines that share the jobs; by default that of the study.
     jobs : int
         Jobs at a time on each of them.
+    keys : mapping
+        `key` and `server_key` of `open_device`, for servers that ask for them.
+    executor : concurrent.futures.Executor, optional
+        What runs the jobs, each on a machine of its own process, instead of sessions here.
 
     Raises
     ------
@@ -76,28 +81,53 @@ class Sweep:
         apart: Sequence[Instance] = (),
         targets: Sequence[MachineConfig | str] = (),
         jobs: int = 1,
+        keys: Mapping[str, Any] | None = None,
+        executor: Executor | None = None,
     ) -> None:
         self.study, self.instances, self.apart = study, instances, apart
         self._numbers = {i.name: number for number, i in enumerate([*instances, *apart])}
-        self._stack, self._sessions = ExitStack(), queue.SimpleQueue[Any]()
-        machine, machines = study.machine, list[Any]()
+        self._stack, self._executor, self._keys = ExitStack(), executor, keys or {}
+        self._groups: dict[Point, _Group] = {}
         self.targets = dict[str, str | None]()  # by the name of the machine; None of the study's
+        self.n_workers = max(len(targets), 1) * jobs
+        self.of_recipe: Collection[str] = ()  # factors of trainings that are not the machine's
         try:
-            for target in targets or [machine.device]:
-                config = MachineConfig.of(target, None if targets else machine.options)
-                for _ in range(jobs):
-                    session = self._stack.enter_context(open_device(config))
-                    self._sessions.put((session, config))
-                    machines.append(session)
-                    self.targets[session.capabilities.name] = config.target if targets else None
-            self.n_workers = max(len(targets), 1) * jobs
-            self.capabilities: Capabilities = machines[0].capabilities
-            check_alike([session.capabilities for session in machines])
-            self._task = train_task() if study.train is not None else None
-            check_study(study, instances, self.capabilities, self._task)
+            task = train_task() if study.train is not None else None
+            if task is not None:
+                self.of_recipe = [name for name in task.factors if name not in JOB_FACTORS]
+            for place in study.machines() or [()]:
+                group = self._groups[place] = self._opened(place, targets, jobs)
+                check_study(study, instances, group.capabilities, task)
         except BaseException:
             self._stack.close()
             raise
+
+    def _opened(self, place: Point, targets: Sequence[MachineConfig | str], jobs: int) -> _Group:
+        """Open the machines of a place in the study, which are of one kind."""
+        free, machines, found = queue.SimpleQueue[Any](), list[Machine](), list[Any]()
+        for target in targets or [None]:
+            machine = machine_at(self.study, place, target, self._keys)
+            machines.append(machine)
+            for _ in range(1 if self._executor else jobs):
+                session = self._stack.enter_context(machine.open())
+                free.put((session, machine))
+                found.append(session.capabilities)
+            self.targets[found[-1].name] = machine.config.target if targets else None
+        check_alike(found)
+        return _Group(free, machines, found[0])
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """Those of the machine, or of the first where machines are a factor."""
+        return next(iter(self._groups.values())).capabilities
+
+    def capabilities_at(self, point: Point) -> Capabilities:
+        """Return those of the machine of a point."""
+        return self._group_of(point).capabilities
+
+    def _group_of(self, point: Point) -> _Group:
+        """Return the machines of a point; a control is on the first, which it does not ask."""
+        return self._groups.get(machine_of(point)) or next(iter(self._groups.values()))
 
     def __enter__(self) -> Sweep:
         return self
@@ -114,14 +144,14 @@ class Sweep:
         waiting, batch = list(points), 0
         while waiting:
             here = [one for point in waiting for one in self.on_machines(point)]
-            jobs = [_Job(p, instance, batch) for p in here for instance in self.instances]
+            jobs = [self._job(p, instance, batch) for p in here for instance in self.instances]
             self._make(jobs, rows, report)
             batch += 1
             waiting = [p for p in waiting if self._needs_more(p, rows.rows, batch)]
 
     def try_out(self, rows: RowFile, points: Iterable[Point], report: Report) -> None:
         """Make one job of each model that is kept apart, at each point."""
-        jobs = [_Job(point, instance, 0) for point in points for instance in self.apart]
+        jobs = [self._job(point, instance, 0) for point in points for instance in self.apart]
         self._make(jobs, rows, report)
 
     def share(
@@ -157,97 +187,48 @@ class Sweep:
         machine = self.study.machine
         return [(*point, (machine.seed_setting, seed)) for seed in machine.seeds] or [point]
 
-    def _make_job(self, session: Session, point: Point, instance: Instance, batch: int) -> Row:
-        seed = self.seed_of(instance, batch)
-        levels = dict(point)
-        settings = {n: float(v) for n, v in levels.items() if n not in JOB_FACTORS}
-        model = instance.model
-        if model is None:  # it would be a training
-            raise TypeError(instance.name)
-        samples = session.sample(
-            model,
-            schedule_of(levels, session.capabilities),
-            n_runs=self.study.repeat.runs,
-            seed=seed,
-            coupling_bits=None if "coupling_bits" not in levels else int(levels["coupling_bits"]),
-            lowering=str(levels.get("lowering", "max")),
-            settings={**self.study.machine.settings, **settings} or None,
-        )
-        energies = samples.energies
-        return Row(
-            factors=levels,
-            model=instance.name,
-            model_digest=samples.record.coupling,
-            n_spins=model.n_spins,
-            batch=batch,
-            seed=seed,
-            device=session.capabilities.name,
-            runs=len(energies),
-            successes=int(samples.reached(instance.target.energy).sum()),
-            target=instance.target.energy,
-            target_source=instance.target.source,
-            energy_mean=float(energies.mean()),
-            energy_min=float(energies.min()),
-            energy_sd=float(energies.std()),
-            configurations=samples.diversity.configurations,
-            device_s=float(samples.record.device_s),
-            rounding_error=float(samples.record.lowering.max_error),
-            software=_software(),
-            spins_sha256=hashlib.sha256(_spins_by_run(samples)).hexdigest(),
-        )
+    def _job(self, point: Point, instance: Instance, batch: int) -> Job:
+        return Job(self.study, point, instance, batch, self.seed_of(instance, batch))
 
-    def _make_training(self, task: TrainTask, config: MachineConfig, job: _Job) -> Row:
-        instance, levels = job.instance, dict(job.point)
-        seed = self.seed_of(instance, job.batch)
-        recipe = {name: level for name, level in levels.items() if name in task.factors}
-        settings = {n: float(v) for n, v in levels.items() if n not in task.factors}
-        known = {**config.settings, **self.study.machine.settings, **settings}
-        here, options = config.model_copy(update={"settings": known}), self.study.train
-        began = time.perf_counter()
-        with open_device(here) as session:
-            found = task.train(session, options.options if options else {}, recipe, seed)
-            device = session.capabilities.name
-        objective = found.objective
-        return Row(
-            *(levels, instance.name, "", found.n_spins, job.batch, seed, device, found.tested),
-            *(found.correct, instance.target.energy, instance.target.source),
-            *(objective, objective, 0.0, 1, time.perf_counter() - began, 0.0),
-            *(_software(), found.sha256),
-        )
+    def _make(self, jobs: Sequence[Job], rows: RowFile, report: Report) -> None:
+        """Run the jobs that have no row, on sessions here or wherever the executor does.
 
-    def _make(self, jobs: Sequence[_Job], rows: RowFile, report: Report) -> None:
-        """Run the jobs that have no row, each on whichever session is free.
-
-        An interrupt waits for those that run.
+        An interrupt waits for those that run here, and gives up those that run elsewhere.
         """
         missing = [job for job in jobs if job.key not in rows.rows]
         n_known = len(rows.rows) + len(missing)
-        pool = ThreadPoolExecutor(self.n_workers, "cim-hal sweep")
-        try:
-            futures = [
-                pool.submit(self.on_free_session, job.point, job.instance, job.batch)
-                for job in missing
-            ]
-            for future in as_completed(futures):
-                row = future.result()
+        here = ThreadPoolExecutor(self.n_workers, "cim-hal sweep")
+        submit = partial(here.submit, self.on_free_session)
+        with here:
+            for row in _as_they_end(self._elsewhere() or submit, missing):
                 rows.add(row)
                 report(row, len(rows.rows), n_known)
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
-    def on_free_session(self, point: Point, instance: Instance, batch: int) -> Row:
+    def _elsewhere(self) -> Submit | None:
+        """Return what submits jobs to the executor, in turn to the machines of their place."""
+        executor, turns = self._executor, count()
+        if executor is None:
+            return None
+
+        def submit(job: Job) -> Future[Row]:
+            machines = self._group_of(job.point).machines
+            return executor.submit(run_on, machines[next(turns) % len(machines)], job)
+
+        return submit
+
+    def on_free_session(self, job: Job) -> Row:
         """Run one job on the next session that is free."""
-        session, config = self._sessions.get()
+        group = self._group_of(job.point)
+        session, machine = group.free.get()
         try:
-            if self._task is not None:
-                return self._make_training(self._task, config, _Job(point, instance, batch))
-            return self._make_job(session, point, instance, batch)
+            return run_on(machine, job) if self.study.train else run_here(session, job)
         finally:
-            self._sessions.put((session, config))
+            group.free.put((session, machine))
 
     def _needs_more(self, point: Point, rows: dict[str, Row], n_batches: int) -> bool:
         repeat = self.study.repeat
-        if repeat.width is None or (n_batches + 1) * repeat.runs > repeat.most_runs:
+        runs = runs_of(dict(point), repeat.runs)
+        if repeat.width is None or (n_batches + 1) * runs > repeat.most_runs:
             return False
         share = self.share(point, rows, n_batches)
         return share.of_family.high - share.of_family.low > repeat.width
@@ -271,11 +252,17 @@ class Sweep:
         return int(words.generate_state(1, np.uint32)[0])
 
 
-def _software() -> str:
-    return f"cim-hal {version('cim-hal')}"
-
-
-# ---- before work begins ---------------------------------------------------------------------
+def _as_they_end(submit: Submit, jobs: Sequence[Job]) -> Iterator[Row]:
+    """Yield rows as their jobs end; at most `AHEAD` jobs are out, as each holds its model."""
+    left, running = iter(jobs), set[Future[Row]]()
+    try:
+        while running := running | {submit(job) for job in islice(left, AHEAD - len(running))}:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+    finally:
+        for future in running:
+            future.cancel()
 
 
 def repeat_row(sweep: Sweep, row: Row) -> Row:
@@ -284,10 +271,7 @@ def repeat_row(sweep: Sweep, row: Row) -> Row:
     instance = next((i for i in models if i.name == row.model), None)
     if instance is None:
         raise StudyError(f"the study has no model {row.model}")
-    return sweep.on_free_session(tuple(row.factors.items()), instance, row.batch)
-
-
-def _spins_by_run(samples: Any) -> bytes:
-    """Return the spins, which are sorted by energy, in an order that ties do not change."""
-    rows = np.ascontiguousarray(samples.spins, dtype=np.int8)
-    return rows[np.lexsort(rows.T)].tobytes()
+    point = tuple(row.factors.items())
+    return sweep.on_free_session(
+        Job(sweep.study, point, instance, row.batch, sweep.seed_of(instance, row.batch))
+    )

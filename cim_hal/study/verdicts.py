@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.study.rows import Row
 
-__all__ = ["MARGIN", "references_of", "verdicts"]
+__all__ = ["MARGIN", "holm", "references_of", "verdicts"]
 
 MARGIN = 0.05  # two success probabilities no further apart are equal
 
@@ -44,7 +44,7 @@ def verdicts(
         found for name in references for found in _comparisons(rows, name, references, machine)
     ]
     for kind in ("degrades", "improves", "equal"):
-        rejected = _holm([found.pop(f"p_{kind}") for found in compared], error_rate)
+        rejected = holm([found.pop(f"p_{kind}") for found in compared], error_rate)
         for found, is_so in zip(compared, rejected, strict=True):
             found[kind] = is_so
     for found in compared:
@@ -144,7 +144,7 @@ def _variance(successes: int, runs: int) -> float:
     return p * (1 - p) / runs
 
 
-def _holm(p_values: Sequence[float], error_rate: float) -> list[bool]:
+def holm(p_values: Sequence[float], error_rate: float) -> list[bool]:
     """Return which hypotheses are rejected by Holm's step-down procedure."""
     order, rejected = np.argsort(p_values), [False] * len(p_values)
     for rank, k in enumerate(order.tolist()):

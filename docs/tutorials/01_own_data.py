@@ -57,7 +57,8 @@ assert samples.best_energy == -10.5
 # %%
 # The record says how the model was fitted to the machine, and the seed repeats the run exactly.
 
-print(samples.record.lowering)
+report = samples.record.lowering
+print(report.bits, "bits,", report.machine_spins, "spins, largest rounding error", report.max_error)
 again = session.sample(model, n_runs=64, seed=samples.record.seed)
 assert (again.spins == samples.spins).all()
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cim_hal.option_types import COUNT
+from cim_hal.option_types import COUNT, Lowering
 from qnn_train.cli.options import (
     RunOptions,
     data_options,
@@ -31,6 +31,7 @@ LEVELS = (
     "Steps of an input a standard deviation of its cell's brightness, up to two deviations; "
     "without it inputs are signs."
 )
+LOWERING = "How problems are brought to the bits of a coupling, see cim-hal sample."
 LINES = "\n".join(f"  {name:<12}{about}" for name, about in QCBO_METHODS.items())
 
 
@@ -54,6 +55,7 @@ LINES = "\n".join(f"  {name:<12}{about}" for name, about in QCBO_METHODS.items()
 @click.option(
     "--pack", is_flag=True, default=None, help="Put several parts into one task of the machine."
 )
+@option("lowering", Lowering(), LOWERING, "max")
 @option("score", click.Choice(["train", "subset"]), SCORE, "train")
 @output_options(DEVICE)
 def qcbo(**options: Any) -> None:

@@ -106,6 +106,7 @@ class Sampler(Protocol):
         n_runs: int = 1,
         seed: int | None = None,
         coupling_bits: int | None = None,
+        lowering: str = "max",
         settings: Mapping[str, float] | None = None,
     ) -> Pending:
         """Queue a job and return at once."""
@@ -143,6 +144,8 @@ class SessionOracle(ParallelOracle):
         Call t runs with a seed derived from this one and t.
     coupling_bits : int, optional
         Bits of a coupling; those of the machine by default.
+    lowering : str
+        Policy by which a problem is brought to these bits, see `cim_hal.lower_by`.
     schedule : PumpSchedule, optional
         The machine's own by default.
     settings : mapping of str to float, optional
@@ -158,6 +161,7 @@ class SessionOracle(ParallelOracle):
     n_runs: int
     seed: int
     coupling_bits: int | None = None
+    lowering: str = "max"
     schedule: PumpSchedule | None = None
     settings: Mapping[str, float] | None = None
     ahead: int = 8
@@ -189,6 +193,7 @@ class SessionOracle(ParallelOracle):
             n_runs=self.n_runs,
             seed=call_seed(self.seed, self.calls),
             coupling_bits=self.coupling_bits,
+            lowering=self.lowering,
             settings=self.settings,
         )
         self.calls += 1

@@ -52,7 +52,17 @@ def capabilities_of(
             f"oracle = {recipe.oracle!r} and {'no' if session is None else 'a'} session",
             hint="pass a session where the oracle is the machine, and None where it is another",
         )
+    if session is None and lowering_of(recipe) != "max":
+        raise TrainingError(
+            f"lowering = {lowering_of(recipe)!r} and oracle = {recipe.oracle!r}",
+            hint="problems are brought to the bits of a machine only",
+        )
     return HOST if session is None else session.capabilities
+
+
+def lowering_of(recipe: Recipe | ProximalRecipe) -> str:
+    """Return the policy by which problems are brought to the bits of a machine."""
+    return recipe.lowering if isinstance(recipe, Recipe) else "max"
 
 
 def device_of(capabilities: Capabilities) -> str | None:
@@ -143,6 +153,7 @@ class TrainingOracle(ParallelOracle):
             n_runs=recipe.n_runs,
             seed=recipe.seed,
             coupling_bits=recipe.coupling_bits,
+            lowering=lowering_of(recipe),
             schedule=schedule,
             settings=settings,
             calls=before.calls,

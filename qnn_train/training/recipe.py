@@ -18,6 +18,7 @@ from qnn_train.checks import (
     Check,
     check_all,
     flag,
+    lowering,
     one_of,
     one_or_more,
     optional,
@@ -29,13 +30,7 @@ from qnn_train.checks import (
 )
 from qnn_train.errors import AssemblyError, TrainingError
 from qnn_train.method_names import MACHINE, ON_ALL, ORACLES
-from qnn_train.network import (
-    Architecture,
-    Layer,
-    ParameterCode,
-    bias_code,
-    weight_code,
-)
+from qnn_train.network import Architecture, Layer, ParameterCode, bias_code, weight_code
 from qnn_train.network.architecture import hidden_sizes
 from qnn_train.network.spline import ACTIVATIONS, activation_named
 from qnn_train.solve.proximal import Annealing, Stage
@@ -80,6 +75,7 @@ RECIPE: Mapping[str, Check] = {
     "iterations": COUNT,
     "batch": COUNT,
     "pack": flag,
+    "lowering": lowering,
 }
 PROXIMAL_RECIPE: Mapping[str, Check] = {
     **SHARED,
@@ -165,6 +161,8 @@ class Recipe:
         Whether parts share tasks of the machine, see `PackedOracle`.
     coupling_bits : int or None
         Bits of a coupling; None for those of the machine.
+    lowering : str
+        Policy that brings problems to these bits, see `cim_hal.lower_by`.
     """
 
     train_samples: int | None = 20
@@ -184,6 +182,7 @@ class Recipe:
     batch: int = 5
     pack: bool = False
     coupling_bits: int | None = None
+    lowering: str = "max"
 
     def __post_init__(self) -> None:
         _take(self, RECIPE)

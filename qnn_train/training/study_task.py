@@ -13,6 +13,7 @@ from cim_hal.errors import CimError, StudyError
 from cim_hal.study.tasks import Trained
 from qnn_train.data.datasets import Pair, load_digits
 from qnn_train.data.fashion_mnist import data_directory, load_fashion_mnist
+from qnn_train.training.methods import METHODS
 from qnn_train.training.qcbo import prepare
 from qnn_train.training.recipe import Recipe
 from qnn_train.training.run import run_recipe
@@ -40,7 +41,10 @@ class RecipeTask:
         names = [name for name in levels if name in self.factors]
         for values in product(*(levels[name] for name in names)):
             try:
-                prepare(*_prepared(options, dict(zip(names, values, strict=True)), 0))
+                recipe, pair = _prepared(options, dict(zip(names, values, strict=True)), 0)
+                if recipe.method not in METHODS:
+                    raise StudyError(f"no method {recipe.method!r}")
+                prepare(recipe, pair)
             except (CimError, TypeError, ValueError) as error:
                 raise StudyError(f"train: {error}") from None
 

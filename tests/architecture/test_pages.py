@@ -68,6 +68,13 @@ def test_every_emulated_machine_has_a_row_in_the_page_that_compares_them():
     assert not re.search(r"\|\s*\|\s*[\d.]+ \| [\d.e+-]+ \|", table), "a purpose is missing"
 
 
+def test_every_picture_is_shown():
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
+    pictures = {path.name for path in (ROOT / "docs/_static").iterdir() if path.suffix != ".css"}
+    assert {name for name in pictures if f"_static/{name}" not in text} == set()
+
+
 def test_no_page_holds_a_merge_that_was_not_finished():
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     marked = re.compile(r"^(<{7} |={7}$|>{7} )", re.MULTILINE)

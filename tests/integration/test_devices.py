@@ -9,7 +9,7 @@ import pytest
 
 from cim_hal import IsingModel
 from cim_hal.errors import StudyError
-from cim_hal.study.devices import compare_devices
+from cim_hal.study.devices import compare_devices, differences
 
 COARSE = 'driver = "emulator-mean-field"\nname = "coarse"\n[settings]\nnoise = 0.5\n'
 
@@ -45,6 +45,49 @@ def test_the_table_says_what_success_is(run, model):
     assert status == 0
     assert "success is energy -1 (given); 64 runs on each" in out
     assert "of emulator-mean-field the time is what the driver took here" in out
+
+
+def test_pairs_are_tested_exactly_and_corrected_for_all_of_them(run, model):
+    three = ["--device=emulator-550", "--device=emulator-ideal", "--device=emulator-mean-field"]
+    status, out, err = run("compare", str(model), *three, "--runs", "40", "--json")
+    assert status == 0, err
+    found = json.loads(out)
+    assert [each["devices"][0] for each in found["differences"]] == ["emulator-550"] * 2 + [
+        "emulator-ideal"
+    ]
+    by_name = {each["target"]: each for each in found["devices"]}
+    for each in found["differences"]:
+        a, b = (by_name[name] for name in each["devices"])
+        assert each["difference"] == pytest.approx(
+            a["success_probability"] - b["success_probability"]
+        )
+        assert each["low"] <= each["difference"] <= each["high"]
+
+
+def machine(name, successes, run_s=1.0):
+    return {"target": name, "successes": successes, "runs": 40, "run_s": run_s}
+
+
+def test_a_difference_is_told_with_its_direction_and_its_time():
+    none, few, most = machine("none", 0), machine("few", 10, 0.5), machine("most", 36)
+    first, second, third = differences([most, few, none])
+    assert first["is_shown"]
+    assert "most succeeds more often than few: 65.0 points [" in first["verdict"]
+    assert first["times"]["value"] == pytest.approx(2 * np.log(0.75) / np.log(0.1))
+    assert second["times"] is None
+    assert third["is_shown"]
+    same = differences([few, machine("other", 12)])
+    assert "undecided" in same[0]["verdict"]
+
+
+def test_a_policy_brings_the_model_to_the_machines_that_have_bits(run, model):
+    both = ["--device", "emulator-550", "--device", "emulator-mean-field"]
+    status, out, err = run("compare", str(model), *both, "--lowering", "least-error", "--json")
+    assert status == 0, err
+    first, second = json.loads(out)["devices"]
+    assert (first["lowering"], second["lowering"]) == ("least-error", "max")
+    plain = json.loads(run("compare", str(model), *both, "--json")[1])["devices"][0]
+    assert first["rms_error"] < plain["rms_error"]
 
 
 def test_what_cannot_be_compared_is_refused_before_a_run(run, tmp_path):

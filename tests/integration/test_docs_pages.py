@@ -53,6 +53,26 @@ def test_what_comes_from_elsewhere_is_found(tmp_path, line):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        ('<div style="width: 600px">wide</div>', "wider than 390 px"),
+        ('<img alt="x" src="http://127.0.0.1:9/x.png">', "asks for http://127.0.0.1:9/x.png"),
+        ("<script>throw new Error('no')</script>", "Error: no"),
+    ],
+)
+def test_what_is_wrong_with_a_page_is_seen(tmp_path, body, fault):
+    path = find_browser()
+    if path is None:
+        pytest.skip("there is no browser here (chromium), so nobody looks at the page")
+    head = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    (tmp_path / "page.html").write_text(f"<!doctype html><head>{head}</head><body>{body}")
+    with Browser(path) as browser:
+        found = list(LOOK["seen_by"](browser, tmp_path / "page.html", LOOK["PHONE"]))
+    assert any(fault in each for each in found)
+
+
+@pytest.mark.slow
 def test_a_browser_without_network_shows_formulas(site):
     path = find_browser()
     if path is None:

@@ -6,26 +6,10 @@ import json
 import re
 
 import pytest
+from studies import STUDY, rows_of, summary_of
 
 from cim_hal.study import run_study
 from cim_hal.study.rows import RowFile
-
-STUDY = """
-[study]
-name = "Bits & <noise>"
-seed = 3
-[[models.family]]
-kind = "sk"
-n = 10
-count = 4
-[machine]
-device = "emulator-mean-field"
-[factors]
-coupling_bits = [2, 8]
-round_trips = [40, 200]
-[repeat]
-runs = 8
-"""
 
 
 def sweep(run, *arguments):
@@ -37,18 +21,6 @@ def study(tmp_path):
     path = tmp_path / "study.toml"
     path.write_text(STUDY)
     return path
-
-
-def rows_of(folder):
-    lines = (folder / "rows.jsonl").read_text().splitlines()
-    rows = [json.loads(line) for line in lines]
-    for row in rows:
-        del row["device_s"]
-    return sorted(rows, key=lambda row: (str(row["factors"]), row["model"], row["batch"]))
-
-
-def summary_of(folder):
-    return json.loads((folder / "summary.json").read_text())
 
 
 def timeless(folder):

@@ -39,6 +39,7 @@ WRONG = {
     **dict.fromkeys(("clip", "bias_reach", "output_bias_reach"), (*NO_REALS, 0.0)),
     **dict.fromkeys(("early_stopping", "mirror", "pack", "polish", "verbose"), NO_FLAGS),
     **dict.fromkeys(("activation", "readout", "judge_by", "score", "oracle"), NO_WORDS),
+    "lowering": ("magic", "", None, 3, b"max", ["max"], "quantile:2", NAN),
     "method": (None, 3, b"qcgd", []),
     "weights": ("heavy", "", "9bit", "range(1)", None, 3, (), ("binary", 3), [["binary"]], NAN),
     "first_weights": ("heavy", 3),

@@ -38,8 +38,10 @@ def test_one_model_has_wilsons_interval_for_itself_and_a_bound_for_its_kind():
 @pytest.mark.parametrize("hits", [0, 64])
 def test_models_without_a_success_or_a_failure_have_an_interval_with_width(hits):
     share = share_of([hits] * 20, [64] * 20)
-    expected = binomtest(20 * hits // 64, 20).proportion_ci(method="exact")
-    assert (share.of_family.low, share.of_family.high) == pytest.approx(expected)
+    expected = binomtest(20 * hits // 64, 20).proportion_ci(0.9, method="exact")
+    assert (share.of_family.low, share.of_family.high) == pytest.approx(
+        (expected.low, expected.high)
+    )
     assert 0 < share.of_these.high - share.of_these.low < 0.01
 
 
@@ -64,31 +66,16 @@ def test_shares_that_are_known_have_wilsons_interval():
     assert (found.low, found.high) == pytest.approx((wilson.low, wilson.high))
 
 
-def coverage(p: float, n_models: int, concentration: float, n_studies: int = 2000) -> float:
-    """Return the share of studies whose interval of the family holds its mean."""
-    rng = np.random.default_rng([n_models, int(1000 * p), int(concentration)])
-    shape = n_studies, n_models
-    shares = rng.beta(p * concentration, (1 - p) * concentration, shape)
-    counts = rng.binomial(64, shares)
-    found = [share_of(row, [64] * n_models).of_family for row in counts.tolist()]
-    return float(np.mean([each.low <= p <= each.high for each in found]))
-
-
-# A Beta of concentration 1 has many models near 0 and near 1; one of 1e6 has equal models.
+# A Beta of concentration 1 has many models near 0 and near 1; one of 1e6 has equal models. Other
+# kinds, fewer and more models, and more studies: benchmarks/coverage.py
 @pytest.mark.slow
-@pytest.mark.parametrize("concentration", [1, 10, 1e6])
-@pytest.mark.parametrize("n_models", [5, 20, 100])
-@pytest.mark.parametrize("p", [0.001, 0.01, 0.1, 0.5, 0.9, 0.999])
-def test_intervals_hold_the_mean_of_the_family_as_often_as_they_say(p, n_models, concentration):
-    # more often where few models succeed or fail: that is a bound
-    assert coverage(p, n_models, concentration) > 0.92
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("p", [0.3, 0.5, 0.7])
-@pytest.mark.parametrize("n_models", [20, 100])
-def test_intervals_of_many_mixed_models_are_no_wider_than_they_need_be(p, n_models):
-    assert 0.93 < coverage(p, n_models, 3) < 0.97
+@pytest.mark.parametrize("concentration", [1, 1e6])
+@pytest.mark.parametrize("p", [0.01, 0.5])
+def test_intervals_hold_the_mean_of_the_family_as_often_as_they_say(p, concentration):
+    rng, n_studies, n_models = np.random.default_rng(int(100 * p)), 150, 20
+    shares = rng.beta(p * concentration, (1 - p) * concentration, (n_studies, n_models))
+    found = [share_of(row, [64] * n_models).of_family for row in rng.binomial(64, shares).tolist()]
+    assert np.mean([each.low <= p <= each.high for each in found]) > 0.9
 
 
 def coverage_on_machines(p: float, n_models: int, n_machines: int, of_machines: float) -> float:

@@ -10,7 +10,14 @@ from scipy.special import betaincinv
 
 from cim_hal import Capabilities
 from cim_hal.study.shares import Interval
-from cim_hal.study.solution_times import Length, optimum_of, run_seconds, said_of, solution_time
+from cim_hal.study.solution_times import (
+    Length,
+    bracketed,
+    optimum_of,
+    run_seconds,
+    said_of,
+    solution_time,
+)
 
 
 def length(round_trips: float, p: float) -> Length:
@@ -59,11 +66,11 @@ def test_an_optimum_that_may_lie_beyond_is_a_bound(lengths, doubt):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("concentration", [1, 3, 10, 1e6])
-@pytest.mark.parametrize("n_models", [5, 20, 100])
+@pytest.mark.parametrize("concentration", [3, 1e6])
+@pytest.mark.parametrize("n_models", [20, 100])
 def test_an_optimum_at_an_end_is_rarely_taken_for_bracketed(n_models, concentration):
     """All lengths but the longest are as good as the shortest, which is the hardest case."""
-    rng, n_studies, wrong = np.random.default_rng(n_models), 2000, 0
+    rng, n_studies, wrong = np.random.default_rng(n_models), 300, 0
     trips = np.array([1, 2, 4, 8, 64])
     p = 1 - 0.95 ** np.minimum(trips, 8)[:, None]
     runs = np.full(n_models, 64)
@@ -71,5 +78,5 @@ def test_an_optimum_at_an_end_is_rarely_taken_for_bracketed(n_models, concentrat
         hard = rng.random(n_models)  # of a model, the same at all lengths
         hits = rng.binomial(64, betaincinv(p * concentration, (1 - p) * concentration, hard))
         lengths = [Length(t, t, k, runs) for t, k in zip(trips.tolist(), hits, strict=True)]
-        wrong += not optimum_of(lengths).doubt
+        wrong += not bracketed(lengths, 0.05)[1]
     assert wrong / n_studies < 0.05 + 4 * math.sqrt(0.05 * 0.95 / n_studies)

@@ -1,0 +1,91 @@
+"""What trainings have to beat: another method, such as random networks, at as many calls."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cim_hal.study.plan import level_text
+from cim_hal.study.verdicts import holm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from cim_hal.study.plan import Point
+    from cim_hal.study.rows import Row, RowFile
+    from cim_hal.study.sweep import Sweep
+
+__all__ = ["control_summary", "measure_control"]
+
+METHOD = "method"
+
+
+def _control_of(machines: Sweep, point: Point) -> Point:
+    """Return the point of the control: no machine is asked, so what belongs to it is left out."""
+    train = machines.study.train
+    control = train.control if train else None
+    if control is None:
+        return ()
+    kept = [item for item in point if item[0] in machines.of_recipe]
+    return ((METHOD, control), *kept)
+
+
+def measure_control(
+    machines: Sweep,
+    rows: RowFile,
+    points: Sequence[Point],
+    report: Callable[[Row, int, int], None],
+) -> None:
+    """Train by the control wherever the recipes differ, with the seeds of the trainings."""
+    controls = dict.fromkeys(_control_of(machines, point) for point in points)
+    machines.run(rows, [point for point in controls if point], report)
+
+
+def control_summary(
+    machines: Sweep, rows: dict[str, Row], points: Sequence[Point], *, error_rate: float = 0.05
+) -> list[dict[str, Any]]:
+    """Compare each point with its control, paired by training; with Holm's correction."""
+    if not any(_control_of(machines, point) for point in points):
+        return []
+    found = [_compared(machines, rows, point) for point in points]
+    for kind in ("better", "worse"):
+        shown = holm([each.pop(f"p_{kind}") for each in found], error_rate)
+        for each, is_so in zip(found, shown, strict=True):
+            each[kind] = is_so
+    return [each | {"verdict": _sentence(each)} for each in found]
+
+
+def _compared(machines: Sweep, rows: dict[str, Row], point: Point) -> dict[str, Any]:
+    from scipy.stats import t
+
+    control = _control_of(machines, point)
+    share = machines.share(control, rows).of_family
+    (hits, runs), (theirs, of_theirs) = (machines.counts(one, rows) for one in (point, control))
+    gained = hits / runs - theirs / of_theirs
+    mean, df = float(gained.mean()), max(len(gained) - 1, 1)
+    error = float(gained.std(ddof=1)) / len(gained) ** 0.5 if len(gained) > 1 else np.inf
+    error = max(error, 1e-9)
+    half = float(t.ppf(0.975, df)) * error
+    return {
+        "factors": dict(point),
+        "control": dict(control),
+        "accuracy": share.value,
+        "low": share.low,
+        "high": share.high,
+        "gained": mean,
+        "gained_low": mean - half,
+        "gained_high": mean + half,
+        "p_better": float(t.sf(mean / error, df)),
+        "p_worse": float(t.sf(-mean / error, df)),
+    }
+
+
+def _sentence(found: dict[str, Any]) -> str:
+    at = ", ".join(f"{name} = {level_text(level)}" for name, level in found["factors"].items())
+    gained, low, high = (100 * found[name] for name in ("gained", "gained_low", "gained_high"))
+    kind = "better" if found["better"] else "worse" if found["worse"] else "undecided"
+    control = found["control"][METHOD]
+    return (
+        f"{at}: {kind} against the control {control}, {gained:.1f} points [{low:.1f}, {high:.1f}]"
+    )

@@ -1,0 +1,140 @@
+r"""The mean share of models that are drawn, by the likelihood of what was counted.
+
+How hard models are is not known, so two distributions of their shares :math:`p_i` are tried, each
+with a mean and a spread: Beta, and normal of :math:`\ln p/(1 - p)`, which is skewed as the hardness
+of glasses is. Of each the interval is that of the profile likelihood, all means for which
+
+.. math:: 2 \max_{mean, spread} \ln L - 2 \max_{spread} \ln L(mean) \le t_\nu^2,
+
+and both together, from the lower of the low ends to the higher of the high ends, are the interval.
+Student's quantile has :math:`\nu = (n - 1)/f^2` degrees of freedom (Satterthwaite), f the part of
+the variance of the mean that is between models: what runs add is known without an estimate.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+__all__ = ["mean_interval"]
+
+Array: TypeAlias = "NDArray[Any]"
+Curve: TypeAlias = tuple[Array, Array]  # logits of means, and the profile likelihood there
+
+STEP, N_LOGITS = 0.04, 4096  # logits of shares, from -82 to 82
+FARTHEST = 22.0  # logits of means; transforms know 1e-13
+SHARPEST = (0.75 * STEP) ** -2  # information of the runs of a model that these logits resolve
+CONCENTRATIONS = np.geomspace(0.03, 1e5, 20)
+SPREADS = np.r_[0.0, np.geomspace(0.15, 6.0, 12)]  # transforms of narrower ones ring
+DEEPEST, POINTS = 20.0, 150  # how far below its top a profile is followed, and how finely
+
+
+def mean_interval(
+    successes: tuple[float, ...], runs: tuple[float, ...], level: float
+) -> tuple[float, float]:
+    """Return the ends of the interval; there are two models or more, a success and a failure."""
+    from scipy.special import expit
+    from scipy.stats import t
+
+    curves, part = _profiles(successes, runs)
+    df = (len(runs) - 1) / max(part, 1e-3) ** 2
+    deep = 0.5 * float(t.ppf(0.5 + level / 2, df)) ** 2
+    ends = [expit(_ends(logits, curve, deep)) for logits, curve in curves]
+    return min(float(low) for low, _ in ends), max(float(high) for _, high in ends)
+
+
+def _ends(logits: Array, curve: Array, deep: float) -> tuple[float, float]:
+    """Return where a curve falls by more than `deep` on either side of its top."""
+    top = int(curve.argmax())
+    fall = np.sqrt(np.maximum(curve[top] - curve, 0.0))  # nearly straight
+    low = np.interp(np.sqrt(deep), fall[top::-1], logits[top::-1], right=-np.inf)
+    high = np.interp(np.sqrt(deep), fall[top:], logits[top:], right=np.inf)
+    return float(low), float(high)
+
+
+@lru_cache(4096)
+def _profiles(
+    successes: tuple[float, ...], runs: tuple[float, ...]
+) -> tuple[tuple[Curve, Curve], float]:
+    """Return the profiles of both distributions, and which part of the variance is of models."""
+    counts, times = np.unique(np.array([successes, runs], float), axis=1, return_counts=True)
+    k, m = counts
+    sharp = np.minimum(1.0, SHARPEST * m / np.maximum(k * (m - k), 1e-9))  # beyond it grids fail
+    k, m = (k * sharp)[:, None], (m * sharp)[:, None]
+    beta, concentration = _beta(k, m, times)
+    part = 1 - 1 / (1 + (float(np.mean(runs)) - 1) / (1 + concentration))
+    return (beta, _normal(k, m, times)), part
+
+
+def _beta(k: Array, m: Array, times: Array) -> tuple[Curve, float]:
+    """Return the profile over the mean of Beta, and the concentration that fits best."""
+    from scipy.special import betaln, expit
+
+    def likelihoods(logits: Array) -> Array:
+        p, q = expit(logits), expit(-logits)
+        each = [betaln(k + c * p, m - k + c * q) - betaln(c * p, c * q) for c in CONCENTRATIONS]
+        return np.stack([times @ one for one in each])
+
+    def highest(logits: Array) -> Array:
+        return likelihoods(logits).max(axis=0)
+
+    found = _profile(highest, -FARTHEST, FARTHEST)
+    top = found[0][int(found[1].argmax())]
+    return found, float(CONCENTRATIONS[int(likelihoods(np.array([top])).argmax())])
+
+
+def _normal(k: Array, m: Array, times: Array) -> Curve:
+    """Return the profile over the mean of shares of which the logits are normal.
+
+    Integrals over the normal distribution are convolutions, made by Fourier transforms.
+    """
+    from scipy.interpolate import CubicSpline
+    from scipy.special import expit
+
+    x = STEP * (np.arange(N_LOGITS) - N_LOGITS // 2)
+    one = -k * np.logaddexp(0, -x) - (m - k) * np.logaddexp(0, x)
+    one = np.exp(one - one.max(axis=1, keepdims=True))
+    waves, splines = [np.fft.rfft(each) for each in (one, expit(x), expit(-x))], list[Any]()
+    for spread in SPREADS:
+        likelihood, p, q = (_blurred(each, spread) for each in waves)
+        means = np.log(p / q)
+        inside = np.abs(x) <= -x[0] - 8 * spread  # beyond it a transform joins the two ends
+        keep = inside & (np.abs(means) <= FARTHEST)
+        splines.append(CubicSpline(means[keep], times @ np.log(likelihood[:, keep])))
+
+    def highest(logits: Array) -> Array:
+        values = np.full(len(logits), -np.inf)
+        for spline in splines:
+            start, stop = np.searchsorted(logits, spline.x[[0, -1]])
+            found = spline(logits[start:stop])
+            values[start:stop] = np.maximum(values[start:stop], found)
+        return values
+
+    return _profile(highest, splines[0].x[0], splines[0].x[-1])
+
+
+def _blurred(wave: Array, spread: float) -> Array:
+    """Return the convolution with a normal density; rounding leaves no number below 1e-13."""
+    turns = 2 * np.pi * np.fft.rfftfreq(N_LOGITS, STEP)
+    blurred = np.fft.irfft(wave * np.exp(-0.5 * (spread * turns) ** 2), N_LOGITS)
+    return np.maximum(blurred, 1e-13)
+
+
+def _profile(highest: Callable[[Array], Array], low: float, high: float) -> Curve:
+    """Return a profile from its definition, near its top, which may be narrow."""
+    logits = values = np.empty(0)
+    for _ in range(8):
+        logits = np.linspace(low, high, POINTS)
+        values = highest(logits)
+        near = np.flatnonzero(values >= values.max() - DEEPEST)
+        if len(near) > POINTS // 2:
+            break
+        low, high = float(logits[max(near[0] - 1, 0)]), float(logits[min(near[-1] + 1, POINTS - 1)])
+    return logits, values

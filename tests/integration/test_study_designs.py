@@ -1,0 +1,85 @@
+"""Which points a study has: all combinations, a list, one factor at a time; machines as factors."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from studies import STUDY, rows_of, summary_of
+
+from cim_hal.study.plan import read_study
+
+GRID = "coupling_bits = [2, 8]\nround_trips = [40, 200]\n"
+MACHINES = """
+[study]
+name = "Machines"
+[[models.family]]
+kind = "sk"
+n = 10
+count = 3
+[factors]
+device = ["emulator-mean-field", "emulator-550"]
+runs = [4, 8]
+"""
+
+
+@pytest.fixture
+def study(tmp_path):
+    return tmp_path / "study.toml"
+
+
+def test_one_factor_at_a_time_leaves_the_others_at_their_first_levels(run, study, tmp_path):
+    text = STUDY.replace("seed = 3", 'seed = 3\ndesign = "one-at-a-time"')
+    study.write_text(text.replace(GRID, "coupling_bits = [8, 2, 3]\nround_trips = [200, 40]\n"))
+    status, _, err = run("sweep", str(study), "--out", str(tmp_path / "out"))
+    assert status == 0, err
+    points = [point["factors"] for point in summary_of(tmp_path / "out")["points"]]
+    assert [tuple(p.values()) for p in points] == [(8, 200), (2, 200), (3, 200), (8, 40)]
+    compared = {(v["factor"], v["level"]) for v in summary_of(tmp_path / "out")["verdicts"]}
+    assert compared == {("coupling_bits", 2), ("coupling_bits", 3), ("round_trips", 40)}
+
+
+def test_points_are_listed(study):
+    listed = "[[point]]\ncoupling_bits = 8\nround_trips = 200\n[[point]]\nround_trips = 50\n"
+    text = STUDY.replace("[factors]\n" + GRID, listed + "coupling_bits = 4\n")
+    study.write_text(text)
+    found = [tuple(dict(point).values()) for point in read_study(study).points()]
+    assert found == [(8, 200), (4, 50)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        (GRID, GRID + "[[point]]\ncoupling_bits = 8\n", "would be all combinations"),
+        (f"[factors]\n{GRID}", "[[point]]\na = 8\n[[point]]\nb = 1\n", "the same factors"),
+        ("[2, 8]", "[true]", "is not a number"),
+        (GRID, "device = [3]\n", "is not a target"),
+        (GRID, "options.threads = [1, 'a']\n", "not compared"),
+        (GRID, "device = ['emulator', 'no-such']\n", "no-such"),
+        (GRID, "options.no_such = [1, 2]\n", "no_such"),
+        (GRID, "runs = [1, 100000]\n", "from 1 to 10000"),
+    ],
+)
+def test_designs_that_cannot_be_are_refused(run, study, tmp_path, old, new, complaint):  # noqa: PLR0917
+    assert old in STUDY
+    study.write_text(STUDY.replace(old, new))
+    status, _, err = run("sweep", str(study), "--out", str(tmp_path / "out"))
+    assert status == 2
+    assert complaint in err
+    assert not (tmp_path / "out/rows.jsonl").exists()
+
+
+def test_machines_are_a_factor_and_their_verdict_is_paired_by_model(run, study, tmp_path):
+    study.write_text(MACHINES)
+    out = tmp_path / "out"
+    status, said, err = run("sweep", str(study), "--out", str(out), "--json")
+    assert status == 0, err
+    summary = json.loads(said)
+    assert {row["device"] for row in rows_of(out)} == {"emulator-mean-field", "emulator-550"}
+    assert [point["n_runs"] for point in summary["points"]] == [12, 24, 12, 24]
+    assert "device = emulator-550 against emulator-mean-field" in summary["verdicts"][0]["verdict"]
+    assert len(summary["machines"]) == 2
+    assert run("sweep", "--row", "9", str(out))[0] == 0
+    status, said, _ = run("sweep", str(study), "--dry-run")
+    assert "4 points x 3 models = 12 jobs" in said
+    assert "72 runs" in said
