@@ -32,6 +32,7 @@ from cim_hal import (
 )
 from emulator.dynamics.base import Dynamics, JobInputs
 from emulator.dynamics.best_seen import BestSeen
+from emulator.dynamics.penalties import WeakenedPenalty, weakened_penalty
 from emulator.dynamics.spectrum import gain_factor
 from emulator.kernel import CompilationTimer, compilation_timed
 from emulator.noise import NoiseKey
@@ -179,6 +180,9 @@ class EmulatedCim(Driver):
     fits_gain : bool
         Whether the gain of `dynamics` is a default, which is strengthened for models whose
         spectrum demands it (`gain_factor`); one that a job sets is not.
+    weakens_penalties : bool
+        Whether a model of one strong penalty gets a weaker one and a fitted gain
+        (`weakened_penalty`), unless a job sets the gain.
 
     Raises
     ------
@@ -194,12 +198,14 @@ class EmulatedCim(Driver):
         trace_file: TraceFile | None = None,
         threads: int | None = None,
         fits_gain: bool = False,
+        weakens_penalties: bool = False,
     ) -> None:
         if capabilities.has_field and not dynamics.has_field:
             raise ValueError(f"{type(dynamics).__name__} has no field")
         self._dynamics = dynamics
         self._capabilities = _completed(capabilities, dynamics)
         self._trace_file, self._fits_gain = trace_file, fits_gain
+        self._weakens_penalties = weakens_penalties
         self._threads = _processors() if threads is None else threads
         if self._threads < 1:
             raise ValueError(f"threads = {threads}: at least one is needed")
@@ -214,6 +220,7 @@ class EmulatedCim(Driver):
             trace_file=self._trace_file,
             threads=threads or self._threads,
             fits_gain=self._fits_gain,
+            weakens_penalties=self._weakens_penalties,
         )
 
     def describe(self) -> Capabilities:
@@ -229,8 +236,7 @@ class EmulatedCim(Driver):
         with compilation_timed() as timer, self._counters.counted(program, timer), limited:
             inputs = self._inputs_of(program)
             choices = self._dynamics_of(program).choices(inputs)
-            if inputs.coupling.gain_factor != 1:
-                choices |= {"gain_factor": inputs.coupling.gain_factor}
+            choices |= inputs.fitted()
             width = self._block_width(program.n_runs, inputs.coupling)
             first_runs = range(0, program.n_runs, width)
             counter = _ProgressCounter(stop, len(first_runs) * program.schedule.round_trips)
@@ -272,16 +278,36 @@ class EmulatedCim(Driver):
         _check_pump(program, dynamics)
         J = program.lowering.levels if program.n_spins > LARGE else program.coupling
         report = program.lowering.report
-        prepare = partial(CouplingMatrix.of, J, program.field, field_spin=report.field_spin)
-        given = prepare(largest_code=dynamics.largest_code, dtype=dynamics.dtype)
-        if self._fits_gain and "coupling_gain" not in program.settings:
+        prepare = partial(CouplingMatrix.of, field_spin=report.field_spin)
+        applied = self._weakened(program)
+        given = prepare(
+            *((J, program.field) if applied is None else applied[:2]),
+            largest_code=dynamics.largest_code,
+            dtype=dynamics.dtype,
+        )
+        is_fitted = (self._fits_gain or applied) and "coupling_gain" not in program.settings
+        if is_fitted:
             given = given.strengthened(gain_factor(given, program.n_spins - report.field_spin))
         coupling = dynamics.perturb(given)
         signs = None
-        if dynamics.follows_energy and not coupling.is_exact:
-            signs = prepare(largest_code=1, dtype=np.float64)
-        key = NoiseKey.from_seed(program.seed)
-        return JobInputs(coupling, key, program.schedule.round_trips, signs, report.step)
+        if dynamics.follows_energy and (applied or not coupling.is_exact):
+            signs = prepare(J, program.field, largest_code=1, dtype=np.float64)
+        return JobInputs(
+            coupling,
+            NoiseKey.from_seed(program.seed),
+            program.schedule.round_trips,
+            signs,
+            report.step,
+            penalty_share=applied.share if applied else 1.0,
+        )
+
+    def _weakened(self, program: Program) -> WeakenedPenalty | None:
+        """Return a model with a weaker penalty, where this machine and job want one."""
+        is_dense = program.n_spins <= LARGE and isinstance(program.coupling, np.ndarray)
+        is_wanted = self._weakens_penalties and "coupling_gain" not in program.settings
+        if not (is_dense and is_wanted):
+            return None
+        return weakened_penalty(program.coupling, program.field)
 
     def _block_width(self, n_runs: int, coupling: CouplingMatrix) -> int:
         if coupling.depends_on_grouping:
@@ -339,12 +365,13 @@ def algorithm(
     highest_pump: float = HIGHEST_PUMP,
     round_trips: int = ROUND_TRIPS,
     fits_gain: bool = False,
+    weakens_penalties: bool = True,
 ) -> EmulatedCim:
     """Return an algorithm as a machine: real couplings, a field, and the best a run has seen.
 
     The machine is called ``emulator-`` and the name; the title says what it is for. Pump and round
     trips are the recommended schedule, in thresholds; `highest_pump` ends the pump's range. For
-    `fits_gain` see `EmulatedCim`.
+    `fits_gain` and `weakens_penalties` see `EmulatedCim`.
     """
     capabilities = Capabilities(
         name=f"emulator-{name}",
@@ -359,7 +386,12 @@ def algorithm(
         default_pump=pump,
         default_round_trips=round_trips,
     )
-    return EmulatedCim(BestSeen(dynamics=dynamics), capabilities=capabilities, fits_gain=fits_gain)
+    return EmulatedCim(
+        BestSeen(dynamics=dynamics),
+        capabilities=capabilities,
+        fits_gain=fits_gain,
+        weakens_penalties=weakens_penalties,
+    )
 
 
 def _completed(capabilities: Capabilities, dynamics: Dynamics) -> Capabilities:

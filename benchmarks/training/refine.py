@@ -190,14 +190,15 @@ def _real(problem: ProximalProblem, kind: str, seed: int) -> dict[str, Any]:
     )
     began = time.process_time()
     recipe = ste.Recipe(kind, hidden=problem.recipe.hidden, epochs=EPOCHS)
-    both = np.concatenate([tests, inputs])
-    found = ste.train(inputs, problem.train.labels, both, n_outputs=10, seed=seed, recipe=recipe)
+    targets = np.eye(10, dtype=np.float32)[problem.train.labels]
+    network = ste.fit(inputs, targets, seed=seed, recipe=recipe)
     spent = time.process_time() - began
-    right = found == np.concatenate([problem.selection.test.labels, problem.train.labels])
+    parts = ((tests, problem.selection.test.labels), (inputs, problem.train.labels))
+    test, train = ((network.outputs(part).argmax(axis=1) == own).mean() for part, own in parts)
     return {
         "images": len(problem.train),
-        "test": float(right[: len(tests)].mean()),
-        "train": float(right[len(tests) :].mean()),
+        "test": float(test),
+        "train": float(train),
         "cpu_seconds": round(spent, 2),
     }
 

@@ -18,13 +18,13 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-__all__ = ["Network", "Recipe", "fit", "train"]
+__all__ = ["Network", "Recipe", "fit"]
 
 CUT = 0.7
-FLOAT, BINARY, TERNARY = range(3)
+BINARY, TERNARY = range(2)
 LOSSES = {"softmax": 0, "logistic": 1, "squared": 2}
 RANGES = {"relu": (np.float32(0), np.float32(np.inf)), "hard_tanh": (np.float32(-1), np.float32(1))}
-KINDS = {"float": FLOAT, "binary": BINARY, "ternary": TERNARY}
+KINDS = {"binary": BINARY, "ternary": TERNARY}
 
 
 @dataclass(frozen=True)
@@ -57,19 +57,11 @@ class Network:
         return scales[1] * (hidden @ _quantized(V, kind)) + c
 
 
-def train(inputs, labels, tests, *, n_outputs, seed, recipe):
-    """Return the predictions for `tests`.
-
-    Parameters
-    ----------
-    inputs, labels, tests : real features (samples, n), integers (samples,), real features
-    """
-    targets = np.eye(n_outputs, dtype=np.float32)[labels]
-    return fit(inputs, targets, seed=seed, recipe=recipe).outputs(tests).argmax(axis=1)
-
-
 def fit(inputs, targets, *, seed, recipe):
-    """Return a network for targets (samples, outputs), as the loss of the recipe takes them."""
+    """Return a network for real features (samples, n) and targets (samples, outputs).
+
+    Targets are as the loss of the recipe takes them.
+    """
     rng = np.random.default_rng([seed, 7])
     width, count, n_outputs = inputs.shape[1], len(inputs), targets.shape[1]
     batch = min(recipe.batch, count)
@@ -97,8 +89,6 @@ def fit(inputs, targets, *, seed, recipe):
 @numba.njit(cache=True)
 def _quantized(w, kind):
     """Return the values of the forward pass, before the scale of the layer."""
-    if kind == FLOAT:
-        return w.copy()
     q = np.empty_like(w)
     cut = np.float32(0.0) if kind == BINARY else np.float32(CUT) * np.mean(np.abs(w))
     for i in range(w.shape[0]):
@@ -116,8 +106,7 @@ def _descend(images, parameters, options, rate):
     gW, gV, gb = np.zeros_like(W), np.zeros_like(V), np.zeros_like(b)
     gc, gs = np.zeros_like(c), np.zeros_like(scales)
     moments = [np.zeros((2, p.size), np.float32) for p in (W.ravel(), V.ravel(), b, c, scales)]
-    n_steps, free = len(order), np.float32(np.inf)
-    clip = free if kind == FLOAT else np.float32(1)
+    n_steps, free, clip = len(order), np.float32(np.inf), np.float32(1)
     for step in range(n_steps):
         gW[:], gV[:], gb[:], gc[:], gs[:] = 0, 0, 0, 0, 0
         Q, R = _quantized(W, kind), _quantized(V, kind)
@@ -125,8 +114,6 @@ def _descend(images, parameters, options, rate):
             _add_gradient(
                 inputs[n], labels[n], (Q, R, b, c, scales), (gW, gV, gb, gc, gs), (loss, limits)
             )
-        if kind == FLOAT:
-            gs[:] = 0
         falling = rate * 0.5 * (1 + math.cos(math.pi * step / n_steps))
         size = falling * math.sqrt(1 - 0.999 ** (step + 1)) / (1 - 0.9 ** (step + 1))
         pace = (np.float32(size), np.float32(1 / order.shape[1]))

@@ -48,6 +48,7 @@ __all__ = [
     "print_table",
     "progress_on",
     "readable",
+    "refuse_keys",
     "refused",
     "server_options",
     "signalled",
@@ -129,7 +130,7 @@ def target_options(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def built(machine: Target, *, option_texts: dict[str, str], **others: Any) -> None:
         config = configured(machine.target, option_texts)
-        _refuse_keys(config)
+        refuse_keys(config)
         command(replace(machine, target=config), **others)
 
     return _target_options(driver_option(built), TargetType())
@@ -196,13 +197,14 @@ def configured(target: MachineConfig | str, option_texts: Mapping[str, str]) -> 
         return MachineConfig.of(target, texts=option_texts)
 
 
-def _refuse_keys(config: MachineConfig) -> None:
-    """Refuse keys on the command line for a machine of this process, which asks for none."""
+def refuse_keys(*configs: MachineConfig) -> None:
+    """Refuse keys on the command line for machines of this process, which ask for none."""
     context = click.get_current_context()
-    for name in () if config.is_endpoint else ("key", "server_key"):
+    is_served = any(config.is_endpoint for config in configs)
+    for name in () if is_served else ("key", "server_key"):
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            option = name.replace("_", "-")
-            raise click.UsageError(f"--{option} is for a server, and {config.target!r} is none")
+            option, target = name.replace("_", "-"), configs[0].target
+            raise click.UsageError(f"--{option} is for a server, and {target!r} is none")
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from cim_hal.cli.common import (
     print_json,
     print_table,
     progress_on,
+    refuse_keys,
 )
 from cim_hal.console import say
 from cim_hal.option_types import COUNT, MODEL_FILE, Lowering, Real, Target
@@ -82,6 +83,7 @@ def compare(
     from cim_hal.model.files import read_model
     from cim_hal.study.run import plain
 
+    refuse_keys(*devices)
     model = read_model(model_path, format=model_format).model
     options = {"runs": runs, "seed": seed, "energy": energy, "lowering": lowering}
     keys = {"key": key, "server_key": server_key}

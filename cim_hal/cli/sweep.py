@@ -16,6 +16,7 @@ from cim_hal.cli.common import (
     print_json,
     print_table,
     progress_on,
+    refuse_keys,
     whole_file,
 )
 from cim_hal.console import say
@@ -24,8 +25,9 @@ from cim_hal.extras import require_extra
 from cim_hal.option_types import COUNT, MAX_COUNT, OutputFolder, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from cim_hal.machine.config import MachineConfig
     from cim_hal.study.plan import Point, Study
     from cim_hal.study.rows import Row
     from cim_hal.study.sweep import Sweep
@@ -77,7 +79,7 @@ def sweep(
     folder: Path | None,
     resume: bool,
     jobs: int,
-    devices: tuple[str, ...],
+    devices: tuple[MachineConfig, ...],
     dry_run: bool,
     as_csv: bool,
     number: int | None,
@@ -109,6 +111,7 @@ def sweep(
     if folder is None and not dry_run:
         raise click.UsageError("Missing option '--out'.")
     studies = {path: read_study(path) for path in study_paths}  # any is refused before all
+    refuse_keys(*(devices or _machines_of(studies.values())))
     found = dict[str, Any]()
     for path, place in _folders(study_paths, folder).items():
         if place is None or dry_run:
@@ -122,6 +125,14 @@ def sweep(
         print_json(plain(found if len(found) > 1 else next(iter(found.values()))))
     if not all(each.get("is_complete", True) for each in found.values()):
         click.get_current_context().exit(TOO_WIDE)
+
+
+def _machines_of(studies: Iterable[Study]) -> list[MachineConfig]:
+    """Return the machines that studies name."""
+    from cim_hal.machine.config import MachineConfig
+
+    named = [[study.machine.device, *study.factors.get("device", ())] for study in studies]
+    return [MachineConfig.of(str(name)) for names in named for name in names]
 
 
 def _folders(paths: Sequence[Path], folder: Path | None) -> dict[Path, Path | None]:
@@ -190,7 +201,7 @@ def _show(found: dict[str, Any], folder: Path) -> None:
 
 
 def _plan(
-    study: Study, folder: Path, devices: Sequence[str], keys: dict[str, Any]
+    study: Study, folder: Path, devices: Sequence[MachineConfig | str], keys: dict[str, Any]
 ) -> dict[str, Any]:
     from cim_hal.study.folder import draw_models
     from cim_hal.study.job_factors import runs_of
@@ -232,7 +243,12 @@ def _say_plan(plan: dict[str, Any]) -> None:
 
 
 def _again(
-    folder: Path, number: int, devices: Sequence[str], keys: dict[str, Any], *, as_json: bool
+    folder: Path,
+    number: int,
+    devices: Sequence[MachineConfig | str],
+    keys: dict[str, Any],
+    *,
+    as_json: bool,
 ) -> None:
     """Run the job of a row again, and say whether it gave the same spins."""
     from cim_hal.study.folder import STUDY, draw_apart, draw_models, target_of_row

@@ -72,6 +72,8 @@ class JobInputs:
         `Dynamics.follows_energy`.
     level : float
         Value of one level of the couplings in units of the model's J.
+    penalty_share : float
+        To what a penalty was weakened; see `emulator.dynamics.penalties`.
     """
 
     coupling: CouplingMatrix
@@ -79,6 +81,7 @@ class JobInputs:
     round_trips: int = 1
     signs: CouplingMatrix | None = None
     level: float = 1.0
+    penalty_share: float = 1.0
     _made: list[Any] = field(default_factory=list[Any], init=False, repr=False)
     _mutex: Lock = field(default_factory=Lock, init=False, repr=False)
 
@@ -88,6 +91,15 @@ class JobInputs:
             if not self._made:
                 self._made.append(make())
             return self._made[0]
+
+    def fitted(self) -> dict[str, float | str]:
+        """Return, for the record, what was changed of the model and of a default gain."""
+        told: dict[str, float | str] = {}
+        if self.coupling.gain_factor != 1:
+            told["gain_factor"] = self.coupling.gain_factor
+        if self.penalty_share != 1:
+            told["penalty_share"] = self.penalty_share
+        return told
 
     @property
     def n_spins(self) -> int:

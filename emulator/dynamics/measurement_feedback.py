@@ -23,7 +23,7 @@ from emulator.dynamics.crystal import MOST_PUMP, MOST_SIGNAL, gain_table
 from emulator.dynamics.imperfect_loop import ImperfectLoop
 from emulator.dynamics.records import ReadOut, read_out, recorded_amplitudes
 from emulator.dynamics.round_trip import LoopConstants, PulseArrays, advance_chunk
-from emulator.dynamics.stability import ExtremeModes, LinearLimit, LoopFilter
+from emulator.dynamics.stability import LinearLimit, LoopFilter
 from emulator.imperfections import Imperfections
 from emulator.noise import Draw
 from emulator.options import (
@@ -242,8 +242,9 @@ have 1 or more.""",
         high=100.0,
         log=True,
         doc=r"""Share of the linear limit that is fed back at once.
-The rest of a mode that exceeds it comes slowly (`emulator.dynamics.stability`). Infinite, or as
-large as no model needs, to feed back all at once.""",
+The rest of a mode that exceeds it, and stands out of the spectrum, comes slowly
+(`emulator.dynamics.stability`). Infinite, or as large as no model needs, to feed back all at
+once.""",
     )
     imperfections: Imperfections = option(
         Imperfections(),
@@ -293,9 +294,9 @@ large as no model needs, to feed back all at once.""",
 
     def loop_filter(self, inputs: JobInputs, n_runs: int) -> LoopFilter:
         """Return what slows the strongest modes of a model, and leaves others as they are."""
-        unit, (eigenvalues, vectors) = inputs.coupling.unit, inputs.extreme_modes
-        vectors = vectors.astype(inputs.coupling.operand.code_dtype, copy=False)
-        modes = ExtremeModes(eigenvalues, vectors)
+        unit, modes = inputs.coupling.unit, inputs.extreme_modes
+        vectors = modes.vectors.astype(inputs.coupling.operand.code_dtype, copy=False)
+        modes = modes._replace(vectors=vectors)
         return LoopFilter.of(modes, self.linear_limit, unit, self.stability, n_runs)
 
     def choices(self, inputs: JobInputs) -> dict[str, float | str]:

@@ -113,4 +113,5 @@ def extreme_modes(coupling: CouplingMatrix, most: int = MOST_SLOW_MODES) -> Extr
     ends = np.argsort(-np.abs(values), kind="stable")[:most]
     chosen = np.unique([0, *ends])
     vectors = parts.T[chosen].astype(basis.dtype) @ basis[: len(diagonal)]
-    return ExtremeModes(values[chosen], vectors)
+    rest = float(np.abs(np.delete(values, chosen)).max(initial=0.0))
+    return ExtremeModes(values[chosen], vectors, rest)

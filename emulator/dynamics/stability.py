@@ -10,8 +10,9 @@ threshold, a = 1, modes of negative eigenvalue decay as long as
 :math:`-k\lambda < 2\cos\frac{d\pi}{2d+1}`: 2, 1, 0.62 for d = 0, 1, 2. Beyond, the lowest one
 swings ever higher, until something saturates.
 
-What exceeds a share of the limit is slowed (`LoopFilter`): of modes :math:`v_k` at either end of
-the spectrum a part :math:`\gamma` is fed back at once, and the rest through a low pass,
+What exceeds a share of the limit, and stands out of the spectrum, is slowed (`LoopFilter`): of
+modes :math:`v_k` at either end a part :math:`\gamma` is fed back at once, and the rest through a
+low pass,
 
 .. math:: f = Jx - (1 - \gamma)\sum_k\lambda_k v_k(v_k\cdot x - s_k), \qquad
           s_k \leftarrow s_k + \rho\,(v_k\cdot x - s_k)
@@ -44,6 +45,10 @@ __all__ = [
     "mode_growth",
     "slow_modes",
 ]
+
+# A mode stands out where it has this many times the magnitude of those that nothing can slow.
+# Slowed to less, it follows worse than they do, and they drive the loop just as far.
+STANDS_OUT = 3.0
 
 # Of a slowed mode's direct feedback a round trip: faster, and the loop swings again; slower, and
 # spins freeze before constraints are met (complete graphs, penalties, fields).
@@ -90,10 +95,14 @@ class LinearLimit:
 
 
 class ExtremeModes(NamedTuple):
-    """Some modes (k, n) of the couplings, and their eigenvalues (k,), the lowest first."""
+    """Some modes (k, n) of the couplings, and their eigenvalues (k,), the lowest first.
+
+    `rest` is the largest magnitude of an eigenvalue of the other modes.
+    """
 
     eigenvalues: NDArray[np.float64]
     vectors: NDArray[Any]
+    rest: float = 0.0
 
 
 class LoopFilter(NamedTuple):
@@ -129,13 +138,14 @@ class LoopFilter(NamedTuple):
     def of(
         cls, modes: ExtremeModes, limit: LinearLimit, unit: float, share: float, n_runs: int
     ) -> LoopFilter:
-        """Slow the modes whose feedback exceeds a share of the limit.
+        """Slow the modes whose feedback exceeds a share of the limit, and that of others by far.
 
         `unit` is that of the eigenvalues in natural units, `n_runs` comes in sixteens.
         """
         excess = limit.excess_of(modes.eigenvalues * unit)
-        is_slow = excess > share
-        direct = float(share / excess.max()) if is_slow.any() else 1.0
+        most = max(share, STANDS_OUT * limit.excess_of(np.array(modes.rest * unit)))
+        is_slow = excess > most
+        direct = float(most / excess.max()) if is_slow.any() else 1.0
         dtype, n_modes, n_spins = modes.vectors.dtype, int(is_slow.sum()), modes.vectors.shape[1]
         parts = np.zeros((n_spins + TILE_ROWS - 1, TILE_ROWS), dtype)
         parts[:n_spins, :n_modes] = modes.vectors[is_slow].T

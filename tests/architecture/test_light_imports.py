@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -101,3 +102,12 @@ def test_the_help_of_training_imports_nothing_heavy_nor_the_solvers(command):
         f"print([name for name in {(*NOT_FOR_HELP, 'qnn_train.solve')} if name in sys.modules])"
     )
     assert _imported_by(code).splitlines()[-1] == "[]"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="hides what Linux has")
+def test_all_but_the_process_of_a_driver_is_imported_without_posix():
+    script = Path(__file__).parents[1] / "support/without_posix.py"
+    done = subprocess.run(
+        [sys.executable, str(script)], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
