@@ -35,16 +35,18 @@ def verdicts(
     `machine` is the setting whose values are machines that are drawn, as models are.
 
     `references` are chosen before the rows are seen: a best level found in them would be too good.
-    `degrades` and `improves` are Student's tests of the differences, `equal` is two one-sided tests
-    with the margin `MARGIN`; each with Holm's correction over all comparisons of the study. So
+    `degrades` and `improves` are the sides of Student's test of the differences, each with half of
+    `error_rate`: a loss of either kind has an interval without zero. `equal` is two one-sided tests
+    with the margin `MARGIN`. Each has Holm's correction over all comparisons of the study, so that
     each kind of wrong verdict has at most the probability `error_rate` in all of the study, where
     the differences of models are nearly normal.
     """
     compared = [
         found for name in references for found in _comparisons(rows, name, references, machine)
     ]
-    for kind in ("degrades", "improves", "equal"):
-        rejected = holm([found.pop(f"p_{kind}") for found in compared], error_rate)
+    side = error_rate / 2
+    for kind, rate in (("degrades", side), ("improves", side), ("equal", error_rate)):
+        rejected = holm([found.pop(f"p_{kind}") for found in compared], rate)
         for found, is_so in zip(compared, rejected, strict=True):
             found[kind] = is_so
     for found in compared:

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from driver_processes import PAIR, driver_of, driver_process, fault_of, is_alive
+from driver_processes import PAIR, driver_of, driver_process, fault_of, is_alive, wait_for
 
 from cim_hal import open_device
 
@@ -40,7 +40,9 @@ def test_a_server_goes_on_after_its_driver_was_killed_and_ends_it_with_itself(ci
     endpoint = server.stdout.readline().split()[-1]
     with open_device(endpoint) as device:
         device.sample(PAIR)
-        os.kill(driver_of(server.pid), signal.SIGKILL)
+        killed = driver_of(server.pid)
+        os.kill(killed, signal.SIGKILL)
+        wait_for(lambda: not Path(f"/proc/{killed}").exists())  # the server knows of it then
         assert device.sample(PAIR).best_energy == -1.0
     driver = driver_of(server.pid)
     server.send_signal(signal.SIGTERM)

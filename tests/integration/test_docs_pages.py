@@ -32,6 +32,7 @@ def site(tmp_path_factory):
     return folder / "html"
 
 
+@pytest.mark.slow  # Sphinx is no part of what the fast tests need
 def test_pages_with_formulas_load_nothing_from_elsewhere(site):
     assert list(LOOK["loaded_from_elsewhere"](site)) == []
     text = (site / "index.html").read_text()
