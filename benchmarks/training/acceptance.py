@@ -4,6 +4,7 @@
     python benchmarks/training/acceptance.py --table --rows rows/acceptance
     python benchmarks/training/acceptance.py --choose --splits 3 --pretraining 2000
     python benchmarks/training/acceptance.py --compare-starts --splits 4
+    python benchmarks/training/acceptance.py --vary tolerance 0.001 0.03 --sets iris --splits 10
 
 A split is a seed: of the samples that are drawn, of those that train (60 %), and of every method.
 Scores are of the other 40 %: accuracy, balanced where classes are, R² of real answers. Rows that
@@ -281,6 +282,32 @@ def starts(names: list[str], seeds: range) -> None:
         print(f"| {name} | {' | '.join(f'{100 * each:.1f}' for each in np.mean(rows, axis=0))} |")
 
 
+def vary(names: list[str], seeds: range, option: str, values: list[float]) -> None:
+    """Print the score of each value of an option, and the paired difference to the first."""
+    print("| set | " + " | ".join(f"{option} {value:g}" for value in values), "| calls |")
+    for name in names:
+        splits = [to_choose_by(name, seed) for seed in seeds]
+        fitted = [
+            [ours(split, DEVICE, oracle="descent", **{option: value}) for split in splits]
+            for value in values
+        ]
+        scores = 100 * np.array(
+            [
+                [
+                    split.score(model.predict(split.others))
+                    for split, model in zip(splits, models, strict=True)
+                ]
+                for models in fitted
+            ]
+        )
+        cells = [f"{scores[0].mean():.1f}"]
+        cells += [
+            f"{each.mean():.1f} ({_with_interval(each - scores[0], 1)})" for each in scores[1:]
+        ]
+        calls = ", ".join(f"{np.mean([m.calls_ for m in models]):.0f}" for models in fitted)
+        print(f"| {name} | {' | '.join(cells)} | {calls} |", flush=True)
+
+
 def by_clip(name: str, seed: int, steps: int) -> list[tuple[float, float]]:
     """Return loss and score of one start with each clip, pretrained by so many steps.
 
@@ -386,12 +413,16 @@ def main() -> None:
     parser.add_argument("--choose", action="store_true", help="compare clips on other seeds")
     parser.add_argument("--pretraining", type=int, default=0, help="steps, of --choose")
     parser.add_argument("--compare-starts", action="store_true", help="on those seeds too")
+    parser.add_argument("--vary", nargs="+", metavar=("OPTION", "VALUE"), help="on those seeds too")
     parser.add_argument("--table", action="store_true", help="only print what is there")
     options = parser.parse_args()
-    if options.choose or options.compare_starts:
+    if options.choose or options.compare_starts or options.vary:
         seeds = range(CHOSEN_ON, CHOSEN_ON + options.splits)
         with threadpool_limits(1):
-            if options.choose:
+            if options.vary:
+                option, *values = options.vary
+                vary(options.sets, seeds, option, [float(value) for value in values])
+            elif options.choose:
                 choice(options.sets, seeds, options.pretraining)
             else:
                 starts(options.sets, seeds)

@@ -67,7 +67,7 @@ def test_shares_that_are_known_have_wilsons_interval():
 
 
 # A Beta of concentration 1 has many models near 0 and near 1; one of 1e6 has equal models. Other
-# kinds, fewer and more models, and more studies: benchmarks/coverage.py
+# kinds, fewer and more models, and more studies: benchmarks/interval_coverage.py
 @pytest.mark.slow
 @pytest.mark.parametrize("concentration", [1, 1e6])
 @pytest.mark.parametrize("p", [0.01, 0.5])

@@ -1,6 +1,6 @@
 """How often the interval of a success probability holds the truth, in simulated studies.
 
-    python benchmarks/coverage.py --out coverage.csv [--studies 1000] [--models 5 20 100]
+    python benchmarks/interval_coverage.py --out coverage.csv [--studies 1000] [--models 5 20 100]
 
 Rows are kept, and a second call goes on. Hardness of models: Beta of a mean and a concentration
 (1: many models near 0 and near 1; 1e6: all equal), `logistic` (normal logits of deviation 2, skewed
