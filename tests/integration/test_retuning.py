@@ -12,7 +12,7 @@ name = "ADC"
 [[models.family]]
 kind = "sk-pm1"
 n = 30
-count = 6
+count = 10
 [machine]
 device = "emulator"
 settings = {saturation = 300, "adc.full_scale" = 0.12}
