@@ -92,8 +92,7 @@ def monitor(
     """  # noqa: D301
     with refused("--web"):
         address = web_address and parse_address(web_address, public=public)
-    keys = {"key": key or target.key or None, "server_key": server_key or target.server_key or None}
-    source = server_snapshots(target.driver, **keys)
+    source = server_snapshots(target, key=key, server_key=server_key)
     if once:
         _once(source, as_json=as_json)
     elif address:

@@ -23,7 +23,7 @@ from cim_hal.machine.driver import Driver
 from cim_hal.machine.options import OptionValue, checked_options, options_of, shown_with
 from cim_hal.machine.wrapped_driver import WrappedDriver
 from cim_hal.ownership import Lock, lock_file, open_lock, own, release
-from cim_hal.user_config import read_user_config
+from cim_hal.user_config import DRIVERS, read_user_config
 
 __all__ = [
     "GROUP",
@@ -39,7 +39,7 @@ __all__ = [
     "summary_of",
 ]
 
-GROUP = "cim_hal.drivers"
+GROUP = DRIVERS
 BRIDGES = "cim_hal.bridges"  # factories of drivers by what stands behind their name and a colon
 
 Factory = TypeVar("Factory", bound=Any)

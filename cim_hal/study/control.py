@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cim_hal.study.plan import level_text
-from cim_hal.study.verdicts import holm
+from cim_hal.study.verdicts import Difference, decide, variance_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,39 +45,36 @@ def measure_control(
 def control_summary(
     machines: Sweep, rows: dict[str, Row], points: Sequence[Point], *, error_rate: float = 0.05
 ) -> list[dict[str, Any]]:
-    """Compare each point with its control, paired by training; with Holm's correction."""
+    """Compare each point with its control, paired by training; with Holm's correction.
+
+    `better` and `worse` are the sides of one test, as in `verdicts`.
+    """
     if not any(_control_of(machines, point) for point in points):
         return []
     found = [_compared(machines, rows, point) for point in points]
-    for kind in ("better", "worse"):
-        shown = holm([each.pop(f"p_{kind}") for each in found], error_rate)
-        for each, is_so in zip(found, shown, strict=True):
-            each[kind] = is_so
+    decide(found, dict.fromkeys(("better", "worse"), error_rate / 2))
     return [each | {"verdict": _sentence(each)} for each in found]
 
 
 def _compared(machines: Sweep, rows: dict[str, Row], point: Point) -> dict[str, Any]:
-    from scipy.stats import t
-
     control = _control_of(machines, point)
     share = machines.share(control, rows).of_family
     (hits, runs), (theirs, of_theirs) = (machines.counts(one, rows) for one in (point, control))
     gained = hits / runs - theirs / of_theirs
-    mean, df = float(gained.mean()), max(len(gained) - 1, 1)
-    error = float(gained.std(ddof=1)) / len(gained) ** 0.5 if len(gained) > 1 else np.inf
-    error = max(error, 1e-9)
-    half = float(t.ppf(0.975, df)) * error
+    of_runs = variance_of(hits, runs) + variance_of(theirs, of_theirs)
+    difference = Difference.of(gained, float(np.sqrt(of_runs.sum())) / len(gained))
+    low, high = difference.interval
     return {
         "factors": dict(point),
         "control": dict(control),
         "accuracy": share.value,
         "low": share.low,
         "high": share.high,
-        "gained": mean,
-        "gained_low": mean - half,
-        "gained_high": mean + half,
-        "p_better": float(t.sf(mean / error, df)),
-        "p_worse": float(t.sf(-mean / error, df)),
+        "gained": difference.mean,
+        "gained_low": low,
+        "gained_high": high,
+        "p_better": difference.p_value(difference.mean),
+        "p_worse": difference.p_value(-difference.mean),
     }
 
 

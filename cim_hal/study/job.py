@@ -141,12 +141,26 @@ def _training(task: TrainTask, machine: Machine, job: Job) -> Row:
     with machine.open(job.settings(task.factors)) as session:
         found = task.train(session, options.options if options else {}, recipe, job.seed)
         device = session.capabilities.name
-    objective = found.objective
     return Row(
-        *(levels, instance.name, "", found.n_spins, job.batch, job.seed, device, found.tested),
-        *(found.correct, instance.target.energy, instance.target.source),
-        *(objective, objective, 0.0, 1, time.perf_counter() - began, 0.0),
-        *(_software(), found.sha256),
+        factors=levels,
+        model=instance.name,
+        model_digest="",
+        n_spins=found.n_spins,
+        batch=job.batch,
+        seed=job.seed,
+        device=device,
+        runs=found.tested,
+        successes=found.correct,
+        target=instance.target.energy,
+        target_source=instance.target.source,
+        energy_mean=found.objective,
+        energy_min=found.objective,
+        energy_sd=0.0,
+        configurations=1,
+        device_s=time.perf_counter() - began,
+        rounding_error=0.0,
+        software=_software(),
+        spins_sha256=found.sha256,
     )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.study.rows import Row
 
-__all__ = ["MARGIN", "holm", "references_of", "verdicts"]
+__all__ = [
+    "MARGIN",
+    "Difference",
+    "decide",
+    "holm",
+    "references_of",
+    "variance_of",
+    "verdicts",
+]
 
 MARGIN = 0.05  # two success probabilities no further apart are equal
 
@@ -45,10 +53,7 @@ def verdicts(
         found for name in references for found in _comparisons(rows, name, references, machine)
     ]
     side = error_rate / 2
-    for kind, rate in (("degrades", side), ("improves", side), ("equal", error_rate)):
-        rejected = holm([found.pop(f"p_{kind}") for found in compared], rate)
-        for found, is_so in zip(compared, rejected, strict=True):
-            found[kind] = is_so
+    decide(compared, {"degrades": side, "improves": side, "equal": error_rate})
     for found in compared:
         found["verdict"] = _sentence(found)
     return compared
@@ -58,30 +63,66 @@ def _comparisons(
     rows: Sequence[Row], name: str, references: dict[str, Level], machine: str
 ) -> Iterator[dict[str, Any]]:
     """Yield differences of a factor's levels to its reference, with p-values of all tests."""
-    from scipy.stats import t
-
     others = [factor for factor in references if factor != name]
     shares, reference = _by_level(rows, name, others, machine), references[name]
     for level in sorted(shares.keys() - {reference}):
         lost, least = _losses(shares[reference], shares[level])
-        error, df = error_of(lost)
-        if df < 1:
+        found = Difference.of(lost, least)
+        if not found.df:
             continue
-        mean = float(lost.mean())
-        error = error if error > 1e-9 else least
-        half = float(t.ppf(0.975, df)) * error
+        low, high = found.interval
         yield {
             "factor": name,
             "level": level,
             "reference": reference,
-            "lost": mean,
-            "low": mean - half,
-            "high": mean + half,
+            "lost": found.mean,
+            "low": low,
+            "high": high,
             "n_instances": len(lost),
-            "p_degrades": float(t.sf(mean / error, df)),
-            "p_improves": float(t.sf(-mean / error, df)),
-            "p_equal": float(t.sf((MARGIN - abs(mean)) / error, df)),
+            "p_degrades": found.p_value(found.mean),
+            "p_improves": found.p_value(-found.mean),
+            "p_equal": found.p_value(MARGIN - abs(found.mean)),
         }
+
+
+class Difference(NamedTuple):
+    """The mean of paired differences, its standard error, and the degrees of freedom of that.
+
+    Of one pair the error is infinite, with none.
+    """
+
+    mean: float
+    error: float
+    df: int
+
+    @classmethod
+    def of(cls, differences: NDArray[np.float64], least: float) -> Difference:
+        """Take the error from their spread; `least`, that of runs alone, where they show none."""
+        error, df = error_of(differences)
+        error = error if error > 1e-9 else least
+        return cls(float(differences.mean()), error, df)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The ends of Student's interval of 95 %."""
+        from scipy.stats import t
+
+        half = float(t.ppf(0.975, max(self.df, 1))) * self.error
+        return self.mean - half, self.mean + half
+
+    def p_value(self, distance: float) -> float:
+        """Return the probability of a mean so far, or farther, on one side of the truth."""
+        from scipy.stats import t
+
+        return float(t.sf(distance / self.error, max(self.df, 1)))
+
+
+def decide(found: Sequence[dict[str, Any]], rates: Mapping[str, float]) -> None:
+    """Put the decision of each test, by its error rate over all, in the place of its p-value."""
+    for kind, rate in rates.items():
+        rejected = holm([each.pop(f"p_{kind}") for each in found], rate)
+        for each, is_so in zip(found, rejected, strict=True):
+            each[kind] = is_so
 
 
 def references_of(factors: dict[str, list[Any]], capabilities: Capabilities) -> dict[str, Level]:
@@ -132,7 +173,7 @@ def _losses(reference: Counts, level: Counts) -> tuple[NDArray[np.float64], floa
     for place in sorted(reference.keys() & level.keys()):
         (hits, runs), (hits_here, runs_here) = reference[place], level[place]
         lost.setdefault(place[0], []).append(hits / runs - hits_here / runs_here)
-        of_runs = _variance(hits, runs) + _variance(hits_here, runs_here)
+        of_runs = variance_of(hits, runs) + variance_of(hits_here, runs_here)
         variance.setdefault(place[0], []).append(of_runs)
     squares = [np.mean(found) / len(found) for found in variance.values()]
     n_machines = max(len({number for _, number in lost}), 1)
@@ -140,7 +181,7 @@ def _losses(reference: Counts, level: Counts) -> tuple[NDArray[np.float64], floa
     return means.reshape(-1, n_machines), math.sqrt(sum(squares)) / max(len(squares), 1)
 
 
-def _variance(successes: int, runs: int) -> float:
+def variance_of(successes: Any, runs: Any) -> Any:
     """Return the variance of a share, of one success and one failure more than were seen."""
     p = (successes + 1) / (runs + 2)
     return p * (1 - p) / runs

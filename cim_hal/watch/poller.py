@@ -23,6 +23,7 @@ from cim_hal.errors import (
     SessionError,
     TargetError,
 )
+from cim_hal.machine.config import MachineConfig
 from cim_hal.server.status_snapshot import StatusSnapshot
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ log = logging.getLogger(__name__)
 
 
 def server_snapshots(
-    target: str, *, key: str | Path | None = None, server_key: str | None = None
+    target: MachineConfig | str, *, key: str | Path | None = None, server_key: str | None = None
 ) -> Generator[StatusSnapshot]:
     """Yield what a server reports, or why it reports nothing; reconnects by itself.
 
@@ -48,29 +49,32 @@ def server_snapshots(
     server can never be asked is raised: `AuthenticationError`, `KeyFileError`, `TargetError`.
     """
     session: Session | None = None
+    config = MachineConfig.of(target)
     try:
         while True:
             may_ask_more = False
             try:
                 if session is None:
-                    session, may_ask_more = _connected(target, key, server_key)
+                    session, may_ask_more = _connected(config, key, server_key)
                 status = session.status()
                 past = _past(session, status) if may_ask_more else ()
-                snapshot = StatusSnapshot(target, status, session.metrics(), past)
+                snapshot = StatusSnapshot(config.driver, status, session.metrics(), past)
             except (AuthenticationError, KeyFileError, TargetError):
                 raise
             except CimError as error:
                 if session is not None:
                     session.close()
                 session = None
-                snapshot = StatusSnapshot(target, trouble=str(error))
+                snapshot = StatusSnapshot(config.driver, trouble=str(error))
             yield snapshot
     finally:
         if session is not None:
             session.close()
 
 
-def _connected(target: str, key: str | Path | None, server_key: str | None) -> tuple[Session, bool]:
+def _connected(
+    target: MachineConfig, key: str | Path | None, server_key: str | None
+) -> tuple[Session, bool]:
     """Return a session, and whether the server knows it: one that is full answers without."""
     options: ConnectionKeywords = {"timeout_s": TIMEOUT_S, "key": key, "server_key": server_key}
     try:

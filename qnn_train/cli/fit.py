@@ -122,16 +122,14 @@ def _start(path: Path | None, data: OwnData) -> str | None:
 
 def session_of(options: dict[str, Any], stack: ExitStack) -> Session | DevicePool | None:
     """Open the machines that options name; none where the oracle is on the host."""
-    from cim_hal import MachineConfig
-    from cim_hal.user_config import read_user_config
-    from qnn_train.cli.train import connect
+    from qnn_train.cli.train import connect, default_machine
     from qnn_train.method_names import MACHINE
 
     if (options["oracle"] or MACHINE) != MACHINE:
         if options["device"] or options["option_texts"] or options["machines"] > 1:
             raise click.UsageError(f"--oracle {options['oracle']} needs no machine")
         return None
-    devices = options["device"] or (MachineConfig.of(read_user_config().device or DEVICE),)
+    devices = options["device"] or (default_machine(DEVICE),)
     return connect(devices, stack, copies=options["machines"], texts=options["option_texts"])
 
 

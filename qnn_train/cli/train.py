@@ -53,10 +53,15 @@ BETWEEN_LINES_S = 10.0
 FIELDS = {"runs": "n_runs"}  # options that have another name than the field of a recipe
 
 
+def default_machine(default: str) -> MachineConfig:
+    """Return the device of the user's file of defaults, or a default where it names none."""
+    return MachineConfig.of(read_user_config().device or default)
+
+
 def _devices(oracle: str, default: str, options: RunOptions) -> tuple[MachineConfig, ...]:
     """Return the machines to open: none where the oracle is on the host."""
     if oracle == MACHINE:
-        return options.device or (MachineConfig.of(read_user_config().device or default),)
+        return options.device or (default_machine(default),)
     if options.device or options.option_texts or options.machines > 1:
         raise click.UsageError(
             f"--oracle {oracle} needs no machine; leave out --device, its options and --machines"

@@ -10,6 +10,7 @@ Many candidates are one network whose arrays have a leading axis: everything bro
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 import numpy as np
@@ -244,6 +245,12 @@ def _best_scale(real: FloatArray, code: ParameterCode) -> float:
 
 def nearest(code: ParameterCode, real: FloatArray) -> IntArray:
     """Return the value of a code that is nearest to each number."""
+    values, middles = _values_of(code)
+    return values[middles.searchsorted(real)]
+
+
+@lru_cache(64)
+def _values_of(code: ParameterCode) -> tuple[IntArray, FloatArray]:
+    """Return the values of a code, and the middles between them."""
     values = np.array(code.values, dtype=np.int64)
-    middles = (values[1:] + values[:-1]) / 2
-    return values[np.searchsorted(middles, real)]
+    return values, (values[1:] + values[:-1]) / 2

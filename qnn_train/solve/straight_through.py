@@ -18,7 +18,7 @@ import numpy as np
 
 from qnn_train.arrays import Array, Float32Array, FloatArray
 from qnn_train.network import Architecture, ParameterCode, QuantizedNetwork
-from qnn_train.network.network import margin_of
+from qnn_train.network.network import margin_of, nearest
 from qnn_train.network.spline import Spline
 from qnn_train.solve.losses import DescentLoss
 
@@ -100,8 +100,6 @@ class _Latent:
 
     def __post_init__(self) -> None:
         self.first, self.second = np.zeros_like(self.values), np.zeros_like(self.values)
-        self._of_code = np.array(self.code.values, np.float64)
-        self._middles = (self._of_code[1:] + self._of_code[:-1]) / 2
         self._round()
 
     @classmethod
@@ -123,7 +121,7 @@ class _Latent:
         self._round()
 
     def _round(self) -> None:
-        self.rounded = self._of_code[self._middles.searchsorted(self.values)]
+        self.rounded = nearest(self.code, self.values).astype(np.float64)
 
 
 def _forward(

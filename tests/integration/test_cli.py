@@ -152,9 +152,7 @@ def test_an_interrupt_of_a_search_keeps_what_it_found(serving, cim_hal, graph):
             client.wait(timeout=1.0)
         client.send_signal(signal.SIGINT)
         out, err = client.communicate(timeout=20)
-    assert client.returncode == 0, err
-    # a signal may come between a socket and the name that closes it, which -W error tells
-    assert not err or "Unclosed socket" in err
+    assert (client.returncode, err) == (0, "")
     assert json.loads(out)["search"]["interrupted"] is True
 
 

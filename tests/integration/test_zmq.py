@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
 import threading
 import time
+import warnings
 
 import numpy as np
 import pytest
 from cim_machines import Annealer
 
 from cim_hal import IsingModel, PumpSchedule, TargetError, TransportError, open_device, spawn_server
+from cim_hal.client.transport.zmq import ZmqTransport
 from cim_hal.errors import ConnectError, LocalProtocolError
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
@@ -87,3 +90,14 @@ def test_a_session_is_refused_after_a_fork(serving):
             os._exit(1)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         assert device.describe().busy is False
+
+
+def test_a_connection_that_an_interrupt_took_from_its_owner_is_closed(serving):
+    with serving(Annealer()) as endpoint:
+        transport = ZmqTransport(endpoint)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ResourceWarning)  # pyzmq tells of what is left open
+            transport.line(5.0)  # and nobody closes it
+            gc.collect()
+        transport.close()
+        assert transport._endpoint.context.closed

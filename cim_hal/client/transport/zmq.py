@@ -11,6 +11,7 @@ import os
 import socket as sockets
 import threading
 import time
+import weakref
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Self, TypeVar
 
@@ -219,6 +220,8 @@ class Socket:
     def __init__(self, endpoint: Endpoint, timeout_s: float) -> None:
         self._endpoint = endpoint
         self.socket = endpoint.context.socket(zmq.DEALER)
+        # An interrupt may take it from whoever was to close it.
+        weakref.finalize(self, self.socket.close, linger=0).atexit = False
         is_keyed = endpoint.keys is not None
         try:
             for option, value in OPTIONS.items():

@@ -9,7 +9,7 @@ import pytest
 
 from cim_hal import Capabilities
 from cim_hal.study.rows import Row
-from cim_hal.study.verdicts import references_of, verdicts
+from cim_hal.study.verdicts import Difference, references_of, verdicts
 
 
 def row(level: float, model: int, successes: int, runs: int = 64) -> Row:
@@ -110,3 +110,10 @@ def test_the_reference_is_the_default_or_most_bits_and_not_the_best():
     factors = {"coupling_bits": [2, 8, 4], "noise": [0, 1.0, 3], "gain": [3, 1]}
     expected = {"coupling_bits": 8, "noise": 1.0, "gain": 3}
     assert references_of(factors, capabilities) == expected
+
+
+def test_pairs_that_all_differ_alike_are_as_uncertain_as_their_runs():
+    alike = Difference.of(np.full(5, 0.1), least=0.05)
+    assert alike.interval == pytest.approx((0.1 - 2.776 * 0.05, 0.1 + 2.776 * 0.05), abs=1e-4)
+    alone = Difference.of(np.array([0.1]), least=0.05)
+    assert alone.p_value(alone.mean) == 0.5
