@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["ONE_LINE", "printable"]
-
-# What a one-line text on the wire may consist of: no controls (Cc), no formats such as bidi marks
-# and zero-width spaces (Cf), no separators of lines and paragraphs (Zl, Zp).
-ONE_LINE = r"^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*$"
+__all__ = ["printable"]
 
 # Letters and marks without a shape: `str.isprintable` knows controls, formats and spaces alone.
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")

@@ -19,7 +19,6 @@ from pydantic import Field, field_validator, model_validator
 from cim_hal.addresses import check_endpoint_form, is_endpoint, is_machine_file
 from cim_hal.errors import TargetError
 from cim_hal.key_files import config_folder
-from cim_hal.text import ONE_LINE
 from cim_hal.toml_files import FileTable, read_file
 
 __all__ = ["NamedTarget", "UserConfig", "named_target", "read_user_config", "required_device"]
@@ -28,7 +27,10 @@ DRIVERS = "cim_hal.drivers"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 KEY_TEXT = re.compile(r"[0-9a-zA-Z.:+=^!*?&<>()\[\]{}@%$#-]{40}")  # of a key, not of its file
 
-Text = Annotated[str, Field(min_length=1, max_length=1000, pattern=ONE_LINE)]
+# `cim_hal.model.record.ONE_LINE`, with a character at least: models are no layer below this one.
+LINE = r"^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+$"
+
+Text = Annotated[str, Field(max_length=1000, pattern=LINE)]
 
 
 class _Target(FileTable):

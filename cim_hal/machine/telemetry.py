@@ -13,8 +13,7 @@ from pydantic import Field, field_serializer, model_validator
 
 from cim_hal.errors import InterlockError, ModelError
 from cim_hal.model.conversion import duration
-from cim_hal.model.record import Fact, FactName, Note, Record
-from cim_hal.text import ONE_LINE
+from cim_hal.model.record import ONE_LINE, Fact, FactName, Note, Record
 
 __all__ = [
     "Calibration",

@@ -6,10 +6,9 @@ from typing import Annotated, ClassVar, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from cim_hal.text import ONE_LINE
-
 __all__ = [
     "MAX_NOTES",
+    "ONE_LINE",
     "Diversity",
     "Fact",
     "FactName",
@@ -21,6 +20,9 @@ __all__ = [
 ]
 
 MAX_NOTES = 32
+# What a one-line text on the wire may consist of: no controls (Cc), no formats such as bidi marks
+# and zero-width spaces (Cf), no separators of lines and paragraphs (Zl, Zp).
+ONE_LINE = r"^[^\p{Cc}\p{Cf}\p{Zl}\p{Zp}]*$"
 
 FactName: TypeAlias = Annotated[str, Field(min_length=1, max_length=100, pattern=ONE_LINE)]
 Number: TypeAlias = (

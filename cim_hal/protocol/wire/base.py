@@ -9,8 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from cim_hal.errors import PermissionDeniedError
+from cim_hal.model.record import ONE_LINE
 from cim_hal.protocol.wire.roles import Role, User
-from cim_hal.text import ONE_LINE
 
 __all__ = [
     "Detail",

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from cim_hal.model.record import ONE_LINE
 from cim_hal.protocol.wire.base import Number, Reply, Request, Text, Token
 from cim_hal.protocol.wire.roles import Role
-from cim_hal.text import ONE_LINE
 
 __all__ = [
     "MAX_LOCK_S",
