@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import csv
 import itertools
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,22 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from cim_hal.study.safe import safe_places
-from cim_hal.study.shares import share_of
+from cim_hal.study.shares import Interval, share_of
 
 MEANS = (0.001, 0.01, 0.1, 0.5)  # intervals of 1 - p mirror those of p
 HARDNESS = ("beta 1", "logistic", "two kinds", "beta 10", "beta 1e6")
-FIELDS = ("models", "hardness", "mean", "runs", "studies", "none", "covered", "width")
+FIELDS = (
+    "models",
+    "hardness",
+    "mean",
+    "runs",
+    "studies",
+    "none",
+    "covered",
+    "above",
+    "below",
+    "width",
+)
 
 
 @cache
@@ -49,14 +61,30 @@ def shares(rng: np.random.Generator, hardness: str, mean: float, shape: tuple[in
     return rng.beta(mean * concentration, (1 - mean) * concentration, shape)
 
 
+def _misses(mean: float) -> tuple[Callable[[Interval], bool], ...]:
+    return (lambda found: found.low > mean), (lambda found: found.high < mean)
+
+
 def row(n_models: int, hardness: str, mean: float, runs: int, n_studies: int) -> dict[str, Any]:
     rng = np.random.default_rng([n_models, int(1e6 * mean), HARDNESS.index(hardness)])
     counts = rng.binomial(runs, shares(rng, hardness, mean, (n_studies, n_models)))
     found = [share_of(each, [runs] * n_models).of_family for each in np.sort(counts).tolist()]
-    covered = float(np.mean([each.low <= mean <= each.high for each in found]))
+    above, below = (float(np.mean([f(each) for each in found])) for f in _misses(mean))
     width = float(np.median([each.high - each.low for each in found]))
     none = float((counts.sum(axis=1) == 0).mean())
-    values = (n_models, hardness, mean, runs, n_studies, none, covered, f"{width:.4f}")
+    covered = round(1 - above - below, 6)
+    values = (
+        n_models,
+        hardness,
+        mean,
+        runs,
+        n_studies,
+        none,
+        covered,
+        above,
+        below,
+        f"{width:.4f}",
+    )
     return dict(zip(FIELDS, values, strict=True))
 
 
@@ -77,7 +105,7 @@ def region(n_models: int, hardness: str, mean: float, n_studies: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("coverage.csv"))
-    parser.add_argument("--studies", type=int, default=1000)
+    parser.add_argument("--studies", type=int, default=2000)
     parser.add_argument("--models", type=int, nargs="*", default=[5, 20, 100])
     parser.add_argument("--means", type=float, nargs="*", default=MEANS)
     parser.add_argument("--hardness", nargs="*", choices=HARDNESS, default=HARDNESS)
@@ -91,7 +119,7 @@ def main() -> None:
     with asked.out.open("a+", newline="") as file:
         file.seek(0)
         known = {tuple(each[n] for n in FIELDS[:5]) for each in csv.DictReader(file)}
-        writer = csv.DictWriter[str](file, FIELDS)
+        writer: csv.DictWriter[str] = csv.DictWriter(file, FIELDS)
         if not known:
             writer.writeheader()
         for n, hardness, mean in itertools.product(asked.models, asked.hardness, asked.means):

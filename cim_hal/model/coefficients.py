@@ -9,7 +9,7 @@ import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need i
 
 from cim_hal.errors import ModelError
 from cim_hal.model.ising import IsingModel
-from cim_hal.model.pairs import Pairs
+from cim_hal.model.pairs import Pairs, is_dense
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,17 +31,26 @@ def pairs_of(model: IsingModel) -> Pairs:
 
 
 def model_of(pairs: Pairs, h: NDArray[np.float64], *, is_sparse: bool) -> IsingModel:
-    """Return a model with these couplings and this field, dense or CSR; its offset is 0."""
-    n = len(h)
-    if is_sparse:
-        where = np.r_[pairs.rows, pairs.columns], np.r_[pairs.columns, pairs.rows]
-        values = np.r_[pairs.values, pairs.values]
-        matrix = scipy.sparse.csr_array((values, where), shape=(n, n))
-        matrix.eliminate_zeros()
-        return IsingModel.from_couplings(matrix, h)
-    J = np.zeros((n, n))
-    J[pairs.rows, pairs.columns] = J[pairs.columns, pairs.rows] = pairs.values
-    return IsingModel.from_couplings(J, h)
+    """Return a model with these couplings and this field; its offset is 0.
+
+    It is CSR where `is_sparse` or where a large matrix has few of them, as with auxiliary spins.
+    """
+    n, (i, j) = len(h), (pairs.rows, pairs.columns)
+    if not is_sparse and is_dense(n, len(i)):
+        J = np.zeros((n, n), _smallest_type(pairs.values))
+        J.ravel()[i * n + j] = pairs.values
+        return IsingModel(J + J.T, np.array(h))
+    matrix = scipy.sparse.csr_array((pairs.values, (i, j)), shape=(n, n))
+    matrix = scipy.sparse.csr_array(matrix + matrix.T)
+    matrix.eliminate_zeros()
+    return IsingModel.from_couplings(matrix, h)
+
+
+def _smallest_type(values: NDArray[np.float64]) -> type[np.generic]:
+    """Return the type of dense couplings that takes the least memory for these values."""
+    fits = (t for t in (np.int8, np.int16) if np.array_equal(values, values.astype(t)))
+    largest = np.abs(values).max(initial=0)
+    return next(fits, np.float64) if largest < 2**15 else np.float64
 
 
 def are_integers(*arrays: NDArray[np.float64]) -> bool:

@@ -14,7 +14,7 @@ from cim_hal.model.conversion import Couplings, real_array, type_for
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Pairs", "symmetric_matrix"]
+__all__ = ["Pairs", "is_dense", "symmetric_matrix"]
 
 DENSE_SPINS = 2000  # up to which a symmetric matrix is dense
 DENSE_SHARE = 0.1  # of its entries that are given, from which a larger one is dense too
@@ -51,7 +51,7 @@ class Pairs:
                 hint="rows and columns are integers, and all three have one length",
             )
         first, second = np.minimum(i, j).astype(np.int64), np.maximum(i, j).astype(np.int64)
-        order = np.lexsort((second, first))
+        order = np.argsort(first * n_spins + second, kind="stable")  # fast where most are in order
         pairs = cls(first[order], second[order], J[order].astype(np.float64))
         pairs._check(n_spins)
         return pairs
@@ -83,6 +83,11 @@ class Pairs:
         return matrix
 
 
+def is_dense(n_spins: int, n_pairs: int) -> bool:
+    """Return whether a matrix of so many pairs is dense: a small or a well filled one."""
+    return n_spins <= DENSE_SPINS or 2 * n_pairs > DENSE_SHARE * n_spins**2
+
+
 def symmetric_matrix(
     rows: ArrayLike, columns: ArrayLike, values: NDArray[Any], n_spins: int
 ) -> Any:
@@ -91,7 +96,7 @@ def symmetric_matrix(
     Each pair stands once, in either order, and none on the diagonal.
     """
     i, j = np.asarray(rows, np.int64), np.asarray(columns, np.int64)
-    if n_spins <= DENSE_SPINS or 2 * len(values) > DENSE_SHARE * n_spins**2:
+    if is_dense(n_spins, len(values)):
         matrix = np.zeros((n_spins, n_spins), values.dtype)
         matrix[i, j] = matrix[j, i] = values
         return matrix

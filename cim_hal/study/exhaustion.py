@@ -1,8 +1,11 @@
-"""All configurations of small models: their optimum, and what rounding to levels leaves of it.
+r"""All configurations of small models: their optimum, and what rounding to levels leaves of it.
 
 What is drawn from it is the success of an exact optimizer of the rounded model. It is no bound for
 a sampler whose runs are ranked by the energies of the model itself: an excited state of the rounded
 model may be the optimum.
+
+Couplings may be disturbed as well, :math:`J_{ij}(1 + \epsilon_{ij})` in levels, ij and ji apart. A
+product with a matrix that is not symmetric has no energy: that of its symmetric part is meant.
 """
 
 from __future__ import annotations
@@ -22,7 +25,10 @@ if TYPE_CHECKING:
 
     from cim_hal.machine.capabilities import Capabilities
 
-__all__ = ["Survival", "of_levels", "survival"]
+__all__ = ["Survival", "disturbed_survivals", "of_levels", "survival"]
+
+STREAM = 0x6572726F72  # of errors, apart from those of machines
+MACHINES = 8  # that are drawn for a model
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,34 @@ def survival(
     return of_levels(model, energies, rounded)
 
 
+def disturbed_survivals(
+    model: IsingModel,
+    capabilities: Capabilities,
+    *,
+    bits: int | None = None,
+    energies: NDArray[np.float64],
+    lowering: str = "max",
+    seed: int = 0,
+    error: float,
+) -> list[Survival]:
+    """Return what is left of the optimum on several machines whose couplings are disturbed.
+
+    `error` is the relative standard deviation of a coupling; other arguments are as of `survival`.
+    The same machines are drawn for each error. There are none where a policy needs auxiliary spins:
+    their couplings would be disturbed too.
+    """
+    lowered = lower_by(lowering, model, capabilities, bits=bits, seed=seed)
+    if lowered.split is not None:
+        return []
+    rng, found = np.random.default_rng([STREAM, seed]), list[Survival]()
+    for _ in range(MACHINES):
+        n = model.n_spins + 1  # and the spin for the field
+        errors = error * rng.standard_normal((n, n))
+        rounded = _rounded_energies(lowered.model, capabilities, bits, (errors + errors.T) / 2)
+        found.append(of_levels(model, energies, rounded))
+    return found
+
+
 def of_levels(
     model: IsingModel, energies: NDArray[np.float64], rounded: NDArray[np.float64]
 ) -> Survival:
@@ -87,11 +121,16 @@ def of_levels(
 
 
 def _rounded_energies(
-    model: IsingModel, capabilities: Capabilities, bits: int | None
+    model: IsingModel,
+    capabilities: Capabilities,
+    bits: int | None,
+    errors: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Return the energies of all configurations in levels, the spin for the field taken as up."""
     lowering = lower(model, capabilities, bits=bits)
     J = dense(lowering.coupling) * np.outer(lowering.gauge, lowering.gauge).astype(float)
+    if errors is not None:
+        J *= 1 + errors[: len(J), : len(J)]
     h = lowering.field * lowering.gauge
     if lowering.report.field_spin:
         J, h = J[:-1, :-1], J[:-1, -1]

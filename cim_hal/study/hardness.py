@@ -13,7 +13,7 @@ the variance of the mean that is between models: what runs add is known without 
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -28,7 +28,8 @@ __all__ = ["mean_interval"]
 Array: TypeAlias = "NDArray[Any]"
 Curve: TypeAlias = tuple[Array, Array]  # logits of means, and the profile likelihood there
 
-STEP, N_LOGITS = 0.04, 4096  # logits of shares, from -82 to 82
+STEP, N_LOGITS = 0.04, 4096
+LOGITS = STEP * (np.arange(N_LOGITS) - N_LOGITS // 2)  # of shares, from -82 to 82
 FARTHEST = 22.0  # logits of means; transforms know 1e-13
 SHARPEST = (0.75 * STEP) ** -2  # information of the runs of a model that these logits resolve
 CONCENTRATIONS = np.geomspace(0.03, 1e5, 20)
@@ -91,23 +92,15 @@ def _beta(k: Array, m: Array, times: Array) -> tuple[Curve, float]:
 
 
 def _normal(k: Array, m: Array, times: Array) -> Curve:
-    """Return the profile over the mean of shares of which the logits are normal.
-
-    Integrals over the normal distribution are convolutions, made by Fourier transforms.
-    """
+    """Return the profile over the mean of shares of which the logits are normal."""
     from scipy.interpolate import CubicSpline
-    from scipy.special import expit
 
-    x = STEP * (np.arange(N_LOGITS) - N_LOGITS // 2)
-    one = -k * np.logaddexp(0, -x) - (m - k) * np.logaddexp(0, x)
-    one = np.exp(one - one.max(axis=1, keepdims=True))
-    waves, splines = [np.fft.rfft(each) for each in (one, expit(x), expit(-x))], list[Any]()
-    for spread in SPREADS:
-        likelihood, p, q = (_blurred(each, spread) for each in waves)
-        means = np.log(p / q)
-        inside = np.abs(x) <= -x[0] - 8 * spread  # beyond it a transform joins the two ends
-        keep = inside & (np.abs(means) <= FARTHEST)
-        splines.append(CubicSpline(means[keep], times @ np.log(likelihood[:, keep])))
+    every = zip(times.tolist(), k[:, 0].tolist(), m[:, 0].tolist(), strict=True)
+    found = sum(n * _log_likelihoods(*count) for n, *count in every)
+    splines = [
+        CubicSpline(means, log[keep])
+        for log, (keep, means) in zip(np.asarray(found), _means(), strict=True)
+    ]
 
     def highest(logits: Array) -> Array:
         values = np.full(len(logits), -np.inf)
@@ -118,6 +111,33 @@ def _normal(k: Array, m: Array, times: Array) -> Curve:
         return values
 
     return _profile(highest, splines[0].x[0], splines[0].x[-1])
+
+
+@lru_cache(128)  # 0.4 MB each; points of a study have counts in common
+def _log_likelihoods(k: float, m: float) -> Array:
+    """Return the log-likelihoods of a count for each spread and each middle of the logits.
+
+    Integrals over the normal distribution are convolutions, made by Fourier transforms.
+    """
+    one = -k * np.logaddexp(0, -LOGITS) - (m - k) * np.logaddexp(0, LOGITS)
+    wave = np.fft.rfft(np.exp(one - one.max()))
+    return np.log(np.stack([_blurred(wave, spread) for spread in SPREADS]))
+
+
+@cache
+def _means() -> list[tuple[Array, Array]]:
+    """Return for each spread which middles of the logits are used, and the means of them."""
+    from scipy.special import expit
+
+    found = list[tuple[Array, Array]]()
+    waves = [np.fft.rfft(expit(x)) for x in (LOGITS, -LOGITS)]
+    for spread in SPREADS:
+        p, q = (_blurred(wave, spread) for wave in waves)
+        means = np.log(p / q)
+        inside = np.abs(LOGITS) <= -LOGITS[0] - 8 * spread  # beyond it transforms join the ends
+        keep = inside & (np.abs(means) <= FARTHEST)
+        found.append((keep, means[keep]))
+    return found
 
 
 def _blurred(wave: Array, spread: float) -> Array:

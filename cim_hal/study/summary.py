@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cim_hal.model.enumeration import MAX_SPINS, all_energies
-from cim_hal.study.exhaustion import Survival, survival
+from cim_hal.study.exhaustion import Survival, disturbed_survivals, survival
 from cim_hal.study.job_factors import WHOLE_JOB_FACTORS
 from cim_hal.study.plan import machine_of
 from cim_hal.study.quantiles import quantiles_of
@@ -37,6 +38,7 @@ __all__ = [
 ]
 
 LENGTH = "round_trips"
+COUPLING_ERROR = "imperfections.coupling_error"  # relative standard deviation, static
 
 
 class Rounding:
@@ -50,29 +52,36 @@ class Rounding:
         ]
         self._sweep = sweep
         self._energies: dict[str, Any] = {}
-        self._known: dict[Any, list[Survival]] = {}
+        self._known: dict[Any, list[list[Survival]]] = {}
 
-    def at(self, point: Point) -> list[Survival]:
-        """Return the survival of each small model, by the bits and the policy of a point.
+    def at(self, point: Point) -> list[list[Survival]]:
+        """Return the survival of each small model, by bits, policy and coupling error of a point.
 
-        Stochastic rounding is that of the first job of the model.
+        Stochastic rounding is that of the first job of the model. Where couplings are disturbed
+        there is one for each of some machines.
         """
         levels = dict(point)
         bits = int(levels["coupling_bits"]) if "coupling_bits" in levels else None
-        how = bits, str(levels.get("lowering", "max")), machine_of(point)
+        policy, error = str(levels.get("lowering", "max")), self._error_at(point)
+        how = bits, policy, error, machine_of(point)
         if how not in self._known:
-            self._known[how] = [
-                survival(
-                    model,
-                    self._sweep.capabilities_at(point),
-                    bits=bits,
-                    energies=self._all(name, model),
-                    lowering=how[1],
-                    seed=seed,
-                )
-                for name, model, seed in self._small
-            ]
+            here, found = self._sweep.capabilities_at(point), list[list[Survival]]()
+            for name, model, seed in self._small:
+                known: dict[str, Any] = {"energies": self._all(name, model), "seed": seed}
+                known |= {"bits": bits, "lowering": policy}
+                if error:
+                    found.append(disturbed_survivals(model, here, **known, error=error))
+                else:
+                    found.append([survival(model, here, **known)])
+            self._known[how] = found
         return self._known[how]
+
+    def _error_at(self, point: Point) -> float:
+        """Return the error of couplings at a point: its level, that of the study or the default."""
+        settings = self._sweep.capabilities_at(point).settings
+        defaults = {setting.name: setting.default for setting in settings}
+        known = {**defaults, **self._sweep.study.machine.settings, **dict(point)}
+        return float(known.get(COUPLING_ERROR, 0.0))
 
     def _all(self, name: str, model: IsingModel) -> Any:
         if name not in self._energies:
@@ -99,7 +108,7 @@ def point_summary(
         "device_s": sum(row.device_s for row in here),
     }
     left = rounding.at(point)
-    return found | _rounded(left) if left else found
+    return found | _rounded(left) if left and all(left) else found
 
 
 def _length(point: Point) -> float | None:
@@ -143,8 +152,10 @@ def _said_of_quantile(found: Quantile) -> dict[str, Any]:
     return {"quantile": found.quantile, "r99": found.value, "low": low, "high": high}
 
 
-def _rounded(left: Sequence[Survival]) -> dict[str, Any]:
-    share = of_models([one.share for one in left])
+def _rounded(each_model: Sequence[Sequence[Survival]]) -> dict[str, Any]:
+    """Return the means over models, and machines where couplings are disturbed."""
+    share = of_models([float(np.mean([one.share for one in each])) for each in each_model])
+    left = list(itertools.chain(*each_model))  # as many of each model
     return {
         "rounded": share.value,
         "rounded_low": share.low,

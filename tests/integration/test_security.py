@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import zmq
 from cim_machines import Annealer, Patient
+from studies import STUDY, rows_of
 from user_keys import make_keys
 
 from cim_hal import IsingModel, PermissionDeniedError, PumpSchedule, open_device
@@ -32,6 +33,7 @@ from cim_hal.errors import (
     UnknownReferenceError,
 )
 from cim_hal.key_files import create_key, read_pair, read_public, trust
+from cim_hal.machine.registry import make_driver
 from cim_hal.server.router import Router
 from cim_hal.server.security.authenticator import (
     DOMAIN,
@@ -472,6 +474,26 @@ def test_the_variables_name_the_keys_as_the_options_do(
     with serving(Annealer(), authenticator=authenticator) as endpoint:
         assert run("describe", endpoint)[0] == 0
     assert run("describe", "cim_machines:Annealer")[0] == 0  # where keys mean nothing
+
+
+def test_studies_and_comparisons_reach_a_server_that_asks_for_keys(
+    serving, authenticator, folder, run, tmp_path
+):
+    study, machine = tmp_path / "study.toml", "emulator-mean-field"
+    keys = ["--key", str(folder / "alice.key"), "--server-key", str(folder / "server.pub")]
+    np.savez(tmp_path / "pair.npz", J=PAIR.J)
+    with serving(make_driver(machine), authenticator=authenticator) as endpoint:
+        study.write_text(STUDY.replace(machine, endpoint).replace("round_trips = [40, 200]", ""))
+        options = [str(study), "--out", str(tmp_path / "out")]
+        assert run("sweep", *options)[0] != 0  # nobody knows who that is
+        status, _, err = run("sweep", *options, "--resume", *keys)
+        assert status == 0, err
+        assert run("sweep", "--row", "0", str(tmp_path / "out"), *keys)[0] == 0
+        both = ["--device", endpoint, "--device", "emulator-550", "--runs", "8"]
+        status, out, err = run("compare", str(tmp_path / "pair.npz"), *both, *keys, "--json")
+        assert status == 0, err
+        assert [each["target"] for each in json.loads(out)["devices"]] == [endpoint, "emulator-550"]
+    assert len(rows_of(tmp_path / "out")) == 8
 
 
 @pytest.mark.parametrize(

@@ -269,3 +269,14 @@ def test_machines_are_drawn_as_models_are_and_the_safe_region_is_told(run, study
     status, _, err = sweep(run, study, "--out", tmp_path / "other")
     assert status == 2
     assert "imperfections" in err
+
+
+def test_what_disturbed_couplings_leave_is_told_beside_the_machine(run, study, tmp_path):
+    text = STUDY.replace("emulator-mean-field", "emulator").replace("count = 4", "count = 8")
+    levels = 'coupling_bits = [8]\n"imperfections.coupling_error" = [0, 0.5]'
+    study.write_text(text.replace("coupling_bits = [2, 8]\nround_trips = [40, 200]", levels))
+    assert sweep(run, study, "--out", tmp_path / "out")[0] == 0
+    exact, disturbed = summary_of(tmp_path / "out")["points"]
+    assert exact["rounded"] > disturbed["rounded"] > 0.1
+    assert exact["rounded_excess_energy"] < disturbed["rounded_excess_energy"]
+    assert disturbed["rounded_low"] < disturbed["rounded"] < disturbed["rounded_high"]
