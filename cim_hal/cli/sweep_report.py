@@ -36,7 +36,8 @@ ROUNDED = (
     "The thick pale line is the success of an exact optimizer of the rounded model. It is no bound "
     "for the machine, whose runs are ranked by the energies of the model itself: an excited state "
     "of the rounded model may be the optimum. The dotted line is the share of models whose optimum "
-    "is among the ten lowest states of the rounded one."
+    "is among the ten lowest states of the rounded one. Where couplings are disturbed it is so in "
+    "their levels, as the mean over machines that are drawn."
 )
 CUT = f"Of curves {MAX_LINES} are drawn, in {MAX_PANELS} panels; all points are in the table."
 DRIVER = (

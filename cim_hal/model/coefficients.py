@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need it
@@ -37,7 +37,7 @@ def model_of(pairs: Pairs, h: NDArray[np.float64], *, is_sparse: bool) -> IsingM
     """
     n, (i, j) = len(h), (pairs.rows, pairs.columns)
     if not is_sparse and is_dense(n, len(i)):
-        J = np.zeros((n, n), _smallest_type(pairs.values))
+        J: NDArray[Any] = np.zeros((n, n), _smallest_type(pairs.values))
         J.ravel()[i * n + j] = pairs.values
         return IsingModel(J + J.T, np.array(h))
     matrix = scipy.sparse.csr_array((pairs.values, (i, j)), shape=(n, n))

@@ -481,7 +481,7 @@ def test_studies_and_comparisons_reach_a_server_that_asks_for_keys(
 ):
     study, machine = tmp_path / "study.toml", "emulator-mean-field"
     keys = ["--key", str(folder / "alice.key"), "--server-key", str(folder / "server.pub")]
-    np.savez(tmp_path / "pair.npz", J=PAIR.J)
+    np.savez(tmp_path / "pair.npz", J=[[0, 1], [1, 0]])
     with serving(make_driver(machine), authenticator=authenticator) as endpoint:
         study.write_text(STUDY.replace(machine, endpoint).replace("round_trips = [40, 200]", ""))
         options = [str(study), "--out", str(tmp_path / "out")]
