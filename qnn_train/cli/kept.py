@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from qnn_train.archive import replacing
+from cim_hal.atomic_files import replacing
 from qnn_train.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -56,5 +56,5 @@ class KeptRows:
         if self._path is None:
             return
         text = json.dumps({"subject": self._subject, "rows": self._rows}, indent=1)
-        with replacing(self._path) as beside:
-            beside.write_text(text + "\n", encoding="utf-8")
+        with replacing(self._path) as file:
+            file.write(f"{text}\n".encode())
