@@ -10,9 +10,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-__all__ = ["TEMPORARY", "replacing"]
+__all__ = ["TEMPORARY", "replacing", "temporary"]
 
 TEMPORARY = ".part"  # how the names of files end that are not complete
+
+
+def temporary(path: Path) -> Path:
+    """Return a new name beside `path` for a file that is not complete."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}{TEMPORARY}")
 
 
 @contextmanager
@@ -42,7 +47,7 @@ def replacing(
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
         raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}{TEMPORARY}")
+    beside = temporary(target)
     try:
         with open(beside, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             if target.exists():
