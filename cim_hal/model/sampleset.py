@@ -366,9 +366,7 @@ def copies_warning(found: Diversity, n_runs: int, energy: float, model: IsingMod
 
 def _is_proven(model: IsingModel, energy: float) -> bool:
     """Return whether no configuration is lower: no bond is frustrated, or all were tried."""
-    bound = model.offset - model.magnitude
-    if energy <= bound + model.energy_tolerance:
+    lowest = energy - model.energy_tolerance
+    if lowest <= model.offset - model.magnitude:
         return True
-    return (
-        model.n_spins <= FEW_SPINS and energy <= all_energies(model).min() + model.energy_tolerance
-    )
+    return model.n_spins <= FEW_SPINS and bool(lowest <= all_energies(model).min())

@@ -100,8 +100,8 @@ def run_study(
     table = list(ordered.values())
     if export_parquet(table, folder) is None or csv:
         export_csv(table, folder)
-    with replacing(folder / SUMMARY) as file:
-        file.write(f"{json.dumps(plain(found), indent=1)}\n".encode())
+    with replacing(folder / SUMMARY) as summary_file:
+        summary_file.write(f"{json.dumps(plain(found), indent=1)}\n".encode())
     return found
 
 

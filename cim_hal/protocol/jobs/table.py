@@ -266,7 +266,8 @@ def _by_end_and_id(closed: ClosedJob) -> tuple[float, str]:
 class Retention:
     """Drops results of jobs, then their keys, once a record says so; one is written at a time.
 
-    Results go that are acknowledged, too old or too many. What cannot be written stays, and `put_off` is called.
+    Results go that are acknowledged, too old or too many. What cannot be written stays, and
+    `put_off` is called.
     """
 
     def __init__(self, table: JobTable, put_off: Otherwise) -> None:
