@@ -31,6 +31,7 @@ Curve: TypeAlias = tuple[Array, Array]  # logits of means, and the profile likel
 STEP, N_LOGITS = 0.04, 4096
 LOGITS = STEP * (np.arange(N_LOGITS) - N_LOGITS // 2)  # of shares, from -82 to 82
 FARTHEST = 22.0  # logits of means; transforms know 1e-13
+MEANS = np.arange(-FARTHEST, FARTHEST + STEP / 2, STEP)
 SHARPEST = (0.75 * STEP) ** -2  # information of the runs of a model that these logits resolve
 CONCENTRATIONS = np.geomspace(0.03, 1e5, 20)
 SPREADS = np.r_[0.0, np.geomspace(0.15, 6.0, 12)]  # transforms of narrower ones ring
@@ -76,19 +77,24 @@ def _profiles(
 
 def _beta(k: Array, m: Array, times: Array) -> tuple[Curve, float]:
     """Return the profile over the mean of Beta, and the concentration that fits best."""
+    from scipy.interpolate import CubicSpline
+
+    every = zip(times.tolist(), k[:, 0].tolist(), m[:, 0].tolist(), strict=True)
+    log = sum(n * _beta_likelihoods(*count) for n, *count in every)
+    spline = CubicSpline(MEANS, np.asarray(log).T)
+    found = _profile(lambda logits: spline(logits).max(axis=1), MEANS[0], MEANS[-1])
+    top = found[0][int(found[1].argmax())]
+    return found, float(CONCENTRATIONS[int(spline(top).argmax())])
+
+
+@lru_cache(128)  # 0.2 MB each; points of a study have counts in common
+def _beta_likelihoods(k: float, m: float) -> Array:
+    """Return the log-likelihoods of a count for each concentration and each logit of a mean."""
     from scipy.special import betaln, expit
 
-    def likelihoods(logits: Array) -> Array:
-        p, q = expit(logits), expit(-logits)
-        each = [betaln(k + c * p, m - k + c * q) - betaln(c * p, c * q) for c in CONCENTRATIONS]
-        return np.stack([times @ one for one in each])
-
-    def highest(logits: Array) -> Array:
-        return likelihoods(logits).max(axis=0)
-
-    found = _profile(highest, -FARTHEST, FARTHEST)
-    top = found[0][int(found[1].argmax())]
-    return found, float(CONCENTRATIONS[int(likelihoods(np.array([top])).argmax())])
+    c = CONCENTRATIONS[:, None]
+    p, q = c * expit(MEANS), c * expit(-MEANS)
+    return np.asarray(betaln(k + p, m - k + q) - betaln(p, q))
 
 
 def _normal(k: Array, m: Array, times: Array) -> Curve:
@@ -113,7 +119,7 @@ def _normal(k: Array, m: Array, times: Array) -> Curve:
     return _profile(highest, splines[0].x[0], splines[0].x[-1])
 
 
-@lru_cache(128)  # 0.4 MB each; points of a study have counts in common
+@lru_cache(128)  # 0.4 MB each
 def _log_likelihoods(k: float, m: float) -> Array:
     """Return the log-likelihoods of a count for each spread and each middle of the logits.
 
