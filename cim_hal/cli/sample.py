@@ -189,7 +189,8 @@ class SampleRequest:
     show_default=True,
     metavar="POLICY",
     help="How a model that does not fit is brought to these bits: max, quantile[:SHARE], "
-    "least-error, stochastic, splitting[:SHARE] or mutation; cim-hal precision compares them.",
+    "least-error, stochastic, splitting[:SHARE], mutation or weakening; cim-hal precision "
+    "compares them.",
 )
 @click.option(
     "--trace",

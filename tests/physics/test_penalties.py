@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cim_hal import IsingModel, PumpSchedule, open_device
-from emulator.dynamics.penalties import weakened_penalty
+from cim_hal.model.penalties import weakened_penalty
 
 
 def choice(n: int, k: int, penalty: float) -> IsingModel:

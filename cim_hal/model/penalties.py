@@ -3,14 +3,15 @@ r"""A strong penalty, made as weak as still outweighs the objective beside it.
 A penalty :math:`P(a\cdot x - b)^2` is one mode of J, :math:`\lambda v_iv_j`, without its diagonal,
 which no spin feels and every amplitude does: hollow, all other modes gain
 :math:`-\lambda v_i^2`, and an objective a thousand times weaker no longer decides which of them
-leaves threshold. Where one mode is far above all else, a machine is given
+leaves threshold; and levels of few bits are all taken by the penalty. Where one mode is far above
+all else, a machine is given
 
 .. math:: J' = J + D + (1 - \gamma)|\lambda|\,vv^T, \qquad h' = h - (1 - \gamma)(v\cdot h)\,v,
           \qquad D_{ii} = \lambda v_i^2
 
 with :math:`\lambda < 0` and v such that J + D is nearest to this one mode, and :math:`\gamma` such
-that its eigenvalue is 2n times the largest of all others, and of the field. D is a self-coupling.
-Energies, and what is read, are those of J and h.
+that its eigenvalue is 2n times the largest of all others, and of the field. D is a self-coupling,
+which a machine may have and a model need not: without it energies are the same but for a constant.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from cim_hal.model.ising import IsingModel
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["WeakenedPenalty", "weakened_penalty"]
+__all__ = ["WeakenedPenalty", "weakened_model", "weakened_penalty"]
 
 # In units of the largest other eigenvalue, for each spin: a flip against the penalty then costs
 # four times a typical one in its favour. Chosen on knapsacks and portfolios: 1 is as good, and
@@ -45,7 +48,8 @@ def weakened_penalty(J: Any, h: NDArray[Any]) -> WeakenedPenalty | None:
     """Return what a machine is given in place of dense `J` (n, n) and `h`; None for most models."""
     if not _has_one_mode(J):
         return None
-    couplings, field = np.array(J, np.float64), np.asarray(h, np.float64)
+    exponent = int(np.frexp(_peak(J))[1])  # squares must not overflow
+    couplings, field = (np.ldexp(np.asarray(a, np.float64), -exponent) for a in (J, h))
     found = _nearest_mode(couplings)
     if found is None:
         return None
@@ -60,22 +64,38 @@ def weakened_penalty(J: Any, h: NDArray[Any]) -> WeakenedPenalty | None:
     if largest < LEAST_OBJECTIVE * -eigenvalue or share >= 1:
         return None
     couplings += share * eigenvalue * np.outer(v, v)
-    return WeakenedPenalty(couplings, rest + share * along * v, share)
+    weaker = (np.ldexp(a, exponent) for a in (couplings, rest + share * along * v))
+    return WeakenedPenalty(*weaker, share)
+
+
+def weakened_model(model: IsingModel) -> tuple[IsingModel, float] | None:
+    """Return a dense model with its penalty weakened, and to what share; None for most models."""
+    found = weakened_penalty(model.J, model.h) if isinstance(model.J, np.ndarray) else None
+    if found is None:
+        return None
+    couplings = (found.couplings + found.couplings.T) / 2
+    np.fill_diagonal(couplings, 0.0)
+    return IsingModel.from_couplings(couplings, found.field), found.share
 
 
 def _has_one_mode(J: Any) -> bool:
     """Whether one negative mode may make most of J, by three products, which tell a glass apart."""
-    matrix = np.asarray(J, np.float32)
-    peak = float(np.abs(matrix).max(initial=0.0))
-    if peak == 0 or len(matrix) < 3:
+    peak = _peak(J)
+    if peak == 0 or len(J) < 3:
         return False
+    matrix = np.empty(J.shape, np.float32)
+    np.divide(J, peak, out=matrix, dtype=np.float64, casting="unsafe")
     v = np.random.default_rng(0).normal(size=len(matrix)).astype(np.float32)
     eigenvalue = 0.0
     for _ in range(3):
         v /= np.linalg.norm(v) or 1.0
-        image = matrix @ v / peak
+        image = matrix @ v
         eigenvalue, v = float(v @ image), image
-    return eigenvalue < -0.4 * float(np.linalg.norm(matrix / peak))
+    return eigenvalue < -0.4 * float(np.linalg.norm(matrix))
+
+
+def _peak(J: NDArray[Any]) -> float:
+    return max(float(np.max(J, initial=0)), -float(np.min(J, initial=0)))
 
 
 def _nearest_mode(J: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]] | None:
