@@ -262,9 +262,11 @@ def _of_lowered(model: IsingModel, seconds: float) -> NDArray[np.float64]:
 PEERS = ("random", "descent", "annealing", "tabu", LOWERED, "reference")
 
 
-def rows_of(family: str, instance: int, asked: list[str], done: set[str]) -> Iterator[Row]:
+def rows_of(
+    family: str, instance: int, asked: list[str], done: set[str], seed: int
+) -> Iterator[Row]:
     """Run what is not done on an instance."""
-    rng = np.random.default_rng([SEED, list(FAMILIES).index(family), instance])
+    rng = np.random.default_rng([seed, list(FAMILIES).index(family), instance])
     model = FAMILIES[family](rng)
     clock = 0.1
     for method in [CLOCK, *asked]:
@@ -347,6 +349,7 @@ def main() -> None:
     parser.add_argument("rows", type=Path, help="JSON of rows so far, and to come")
     parser.add_argument("--table", type=Path, help="Markdown")
     parser.add_argument("--instances", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=SEED, help="of the instances")
     parser.add_argument(
         "--only", nargs="+", default=list(FAMILIES), help="families, also of the table"
     )
@@ -368,7 +371,7 @@ def main() -> None:
         done = {r.method for r in rows if (r.family, r.instance) == (family, instance)}
         if done.issuperset([*PEERS, *asked]):
             continue
-        rows += rows_of(family, instance, asked, done)
+        rows += rows_of(family, instance, asked, done, options.seed)
         options.rows.write_text(json.dumps([asdict(row) for row in rows], indent=0))
     text = table([row for row in rows if row.family in options.only])
     if options.table is not None:

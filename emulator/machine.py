@@ -30,7 +30,8 @@ from cim_hal import (
     Telemetry,
     emulated,
 )
-from cim_hal.model.penalties import WeakenedPenalty, weakened_penalty
+from cim_hal.machine.lowering import max_level
+from cim_hal.model.penalties import WeakenedPenalty, weakened_beside_a_spin, weakened_penalty
 from emulator.dynamics.base import Dynamics, JobInputs
 from emulator.dynamics.best_seen import BestSeen
 from emulator.dynamics.spectrum import gain_factor
@@ -297,7 +298,7 @@ class EmulatedCim(Driver):
             NoiseKey.from_seed(program.seed),
             program.schedule.round_trips,
             signs,
-            report.step,
+            report.step * (applied.step if applied else 1.0),
             penalty_share=applied.share if applied else 1.0,
         )
 
@@ -307,7 +308,10 @@ class EmulatedCim(Driver):
         is_wanted = self._weakens_penalties and "coupling_gain" not in program.settings
         if not (is_dense and is_wanted):
             return None
-        return weakened_penalty(program.coupling, program.field)
+        has_field_spin = program.lowering.report.field_spin
+        weaken = weakened_beside_a_spin if has_field_spin else weakened_penalty
+        found, bits = weaken(program.coupling, program.field), program.lowering.report.bits
+        return found if found is None or bits is None else found.rounded(max_level(bits))
 
     def _block_width(self, n_runs: int, coupling: CouplingMatrix) -> int:
         if coupling.depends_on_grouping:

@@ -80,6 +80,15 @@ None in Python, 0 in a job, which samples want: the best of a run is no sample."
         """That of the dynamics."""
         return self.dynamics.linear_limit
 
+    @property
+    def largest_pump(self) -> float:
+        """That of the dynamics."""
+        return self.dynamics.largest_pump
+
+    def natural_unit(self, coupling: CouplingMatrix) -> float:
+        """Return that of the dynamics."""
+        return self.dynamics.natural_unit(coupling)
+
     def choices(self, inputs: JobInputs) -> dict[str, float | str]:
         """Return those of the dynamics."""
         return self.dynamics.choices(inputs)
