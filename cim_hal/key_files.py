@@ -8,14 +8,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
+from cim_hal.atomic_files import replacing
 from cim_hal.errors import EncryptionError, KeyFileError
 from cim_hal.toml_files import FileTable, read_file
 
@@ -194,18 +193,16 @@ def _known_servers_file() -> Path:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Replace a file atomically: readers see the old or the new one."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    """Replace a file, whole and durably; make its folder if there is none.
+
+    `KeyFileError` if it cannot be written.
+    """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write_new(temporary, text, 0o644)
-        if path.exists():
-            shutil.copymode(path, temporary)
-        temporary.replace(path)
+        with replacing(path, mode=0o644, durable=True) as file:
+            file.write(text.encode())
     except OSError as error:
         raise KeyFileError(f"cannot write {path}: {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def require_curve() -> None:

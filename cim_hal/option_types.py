@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import secrets
 import stat
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 import click
 
 from cim_hal.addresses import check_address, check_endpoint_form, check_host
+from cim_hal.atomic_files import temporary
 from cim_hal.errors import ModelError, TargetError
 
 __all__ = [
@@ -133,7 +133,7 @@ class OutputFile(click.Path):
             parent = path.absolute().parent
             if not parent.is_dir():
                 return f"{parent} is not a folder"
-            _try_out(parent, path.name)
+            _try_out(parent / path.name)
         except (OSError, ValueError) as error:
             return f"cannot write {path}: {getattr(error, 'strerror', None) or error}"
         return ""
@@ -154,16 +154,16 @@ class OutputFolder(click.Path):
                 folder = folder.parent
             if not folder.is_dir():
                 self.fail(f"{folder} is not a folder", param, ctx)
-            _try_out(folder, path.name)
+            _try_out(folder / path.name)
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
             self.fail(f"cannot write to {path}: {why}", param, ctx)
         return path
 
 
-def _try_out(folder: Path, name: str) -> None:
+def _try_out(path: Path) -> None:
     """Write a file of a name that is a little longer, as atomic replacement does."""
-    beside = folder / f".{name}.{secrets.token_hex(4)}"
+    beside = temporary(path)
     try:
         with beside.open("xb") as file:
             file.write(b"\0")

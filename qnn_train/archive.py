@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cim_hal.atomic_files import replacing
 from qnn_train.arrays import Array, ArrayLike, Arrays, BitArray
 from qnn_train.errors import TrainingError
 
@@ -20,7 +21,6 @@ __all__ = [
     "checked_bits",
     "read_arrays",
     "reading",
-    "replacing",
     "unpacked_size",
     "write_arrays",
 ]
@@ -116,25 +116,10 @@ def write_arrays(
     An interruption or an error leaves the file that was at `path` as it was.
     """
     save = np.savez_compressed if compressed else np.savez
-    with replacing(path) as beside:
-        with beside.open("wb") as file:
-            save(file, allow_pickle=False, **dict(arrays))
-            file.flush()
-            os.fsync(file.fileno())
-        check(beside)
-
-
-@contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield where to write a file that then takes the place of `path`, whole or not at all."""
-    path = Path(path)
-    beside = path.with_name(path.name + ".part")
-    try:
-        yield beside
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    with replacing(path, durable=True) as file:
+        save(file, allow_pickle=False, **dict(arrays))
+        file.flush()
+        check(Path(file.name))
 
 
 def checked_array(arrays: Arrays, name: str, kinds: str, shape: tuple[int, ...] | None) -> Array:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import secrets
 import signal
 import sys
 import threading
@@ -20,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from cim_hal.atomic_files import replacing
 from cim_hal.console import say
 from cim_hal.errors import CimError, TargetError
 from cim_hal.option_types import MODEL_FILE, Endpoint, driver_option
@@ -209,16 +209,12 @@ def refuse_keys(*configs: MachineConfig) -> None:
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file for writing that appears complete, or not at all (`click.FileError`)."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    """Open a file that appears whole or not at all: `replacing`, with a `click.FileError`."""
     try:
-        with temporary.open("xb") as file:
+        with replacing(path) as file:
             yield file
-        temporary.replace(path)
     except OSError as error:
         raise click.FileError(str(path), error.strerror) from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -8,7 +8,6 @@ import io
 import json
 import lzma
 import os
-import secrets
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 import scipy
 
+from cim_hal.atomic_files import replacing
 from cim_hal.errors import ModelError
 from cim_hal.model.conversion import flag
 from cim_hal.model.ising import IsingModel, check_model
@@ -132,18 +132,9 @@ def _check_suffix(file: Path, layout: str) -> None:
 
 def _write_whole(file: Path, data: bytes) -> None:
     try:
-        file = Path(os.path.realpath(file))  # a link stays one
-        if file.exists() and not file.is_file():
-            raise ModelError(f"cannot write {file}: it is not a regular file")
-        beside = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-        try:
-            beside.write_bytes(data)
-            beside.replace(file)
-        finally:
-            beside.unlink(missing_ok=True)
+        with replacing(file) as target:
+            target.write(data)
     except (OSError, ValueError) as error:
-        if isinstance(error, ModelError):
-            raise
         what = getattr(error, "strerror", None) or error
         raise ModelError(f"cannot write {file}: {what}") from None
 

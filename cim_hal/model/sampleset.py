@@ -13,10 +13,10 @@ import numpy as np
 from cim_hal.errors import ModelError
 from cim_hal.extras import load_extra
 from cim_hal.model.conversion import real_number, require, whole_number
-from cim_hal.model.diversity import copies_warning, diversity_of
+from cim_hal.model.enumeration import all_energies
 from cim_hal.model.html import html_table
 from cim_hal.model.ising import check_model
-from cim_hal.model.record import RunRecord
+from cim_hal.model.record import Diversity, RunRecord
 from cim_hal.model.tables import read_parquet, write_parquet
 
 if TYPE_CHECKING:
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cim_hal.model.ising import IsingModel
-    from cim_hal.model.record import Diversity
 
-__all__ = ["Sample", "SampleSet", "Trace"]
-
+__all__ = ["MANY", "Sample", "SampleSet", "Trace", "copies_warning", "diversity_of"]
 
 SHOWN, SHOWN_ROWS = 64, 10  # spins of a sample, and samples, that a notebook shows
+MANY = 8  # fewer runs with one answer are no reason for a warning
+FEW_SPINS = 16  # models that are solved by exhaustion
 
 
 class Sample(NamedTuple):
@@ -326,3 +326,47 @@ class SampleSet:
             The file cannot be read, or holds no samples.
         """
         return cls(**read_parquet(path))
+
+
+# ---- whether runs may be copies of each other -------------------------------------------------
+#
+# Runs of a machine are independent samples only if something differs between them: noise, or their
+# start. A machine without either answers the same to every run, and a user who asked for 64 runs
+# has one.
+
+
+def diversity_of(
+    spins: NDArray[np.int8], energies: NDArray[np.float64], tolerance: float, *, is_symmetric: bool
+) -> Diversity:
+    """Count different spins (runs, n) and their energies, sorted, which differ by `tolerance`.
+
+    Where the model `is_symmetric`, spins and their negatives are one configuration.
+    """
+    if len(spins) == 1:  # as in short jobs, of which this takes a tenth of the client's time
+        return Diversity(configurations=1, energies=1, effective_runs=1.0)
+    is_up = spins > 0
+    if is_symmetric:
+        is_up = is_up ^ is_up[:, :1]
+    packed = np.packbits(is_up, axis=1)
+    rows = np.ascontiguousarray(packed).view(np.dtype((np.void, packed.shape[1]))).ravel()
+    counts = np.unique(rows, return_counts=True)[1]
+    return Diversity(
+        configurations=len(counts),
+        energies=1 + int(np.count_nonzero(np.diff(energies) > tolerance)),
+        effective_runs=float(len(spins) ** 2 / np.square(counts, dtype=np.float64).sum()),
+    )
+
+
+def copies_warning(found: Diversity, n_runs: int, energy: float, model: IsingModel) -> str:
+    """Return a warning if many runs gave one configuration that is not proven optimal, or ""."""
+    if n_runs < MANY or found.configurations > 1 or _is_proven(model, energy):
+        return ""
+    return f"{n_runs} runs gave 1 configuration: they may be copies of each other"
+
+
+def _is_proven(model: IsingModel, energy: float) -> bool:
+    """Return whether no configuration is lower: no bond is frustrated, or all were tried."""
+    lowest = energy - model.energy_tolerance
+    if lowest <= model.offset - model.magnitude:
+        return True
+    return model.n_spins <= FEW_SPINS and bool(lowest <= all_energies(model).min())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cim_hal.atomic_files import replacing
 from cim_hal.errors import ModelError
 from cim_hal.extras import load_extra
 from cim_hal.model.record import RunRecord
@@ -44,7 +45,8 @@ def write_parquet(
         SYMMETRIC: str(int(is_symmetric)).encode(),
     }
     try:
-        parquet.write_table(pa.table(columns).replace_schema_metadata(facts), os.fspath(path))
+        with replacing(path) as file:
+            parquet.write_table(pa.table(columns).replace_schema_metadata(facts), file)
     except (OSError, pa.ArrowInvalid) as error:
         raise ModelError(f"cannot write the file {path}: {error}") from None
 

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from cim_hal.addresses import is_machine_file
+from cim_hal.atomic_files import replacing
 from cim_hal.errors import StudyError
 from cim_hal.model.files import read_model
 from cim_hal.study.families import Instance, Target, draw, target_of
@@ -149,7 +150,8 @@ def keep_machines(
         refuse_other(known["machine"], here, f"the rows in {folder} are of {{}}, and ")
     found = {name: target and _absolute(target) for name, target in targets.items()}
     known["targets"] = found | known["targets"]
-    path.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+    with replacing(path, durable=True) as file:
+        file.write(f"{json.dumps(known, indent=1)}\n".encode())
 
 
 def target_of_row(folder: Path, name: str) -> str | None:

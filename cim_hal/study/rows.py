@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -10,6 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cim_hal.atomic_files import replacing
 from cim_hal.errors import StudyError
 
 if TYPE_CHECKING:
@@ -164,10 +166,12 @@ def export_csv(rows: Sequence[Row], folder: Path) -> Path:
     """Write rows as CSV, a column for each factor."""
     path = folder / CSV
     names = _columns(rows)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, names)
-        writer.writeheader()
-        writer.writerows(map(_flat, rows))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, names)
+    writer.writeheader()
+    writer.writerows(map(_flat, rows))
+    with replacing(path) as file:
+        file.write(text.getvalue().encode())
     return path
 
 
@@ -182,5 +186,6 @@ def export_parquet(rows: Sequence[Row], folder: Path) -> Path | None:
     values, names = [_flat(row) for row in rows], _columns(rows)
     table = pa.table({name: [each.get(name) for each in values] for name in names})
     table = table.replace_schema_metadata({"cim_hal.study.rows": str(FORMAT)})
-    parquet.write_table(table, path)
+    with replacing(path) as file:
+        parquet.write_table(table, file)
     return path

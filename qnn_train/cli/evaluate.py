@@ -67,16 +67,16 @@ def write_numbers(report: dict[str, Any], json_file: Path | None) -> None:
     """Write a report as JSON, to a file or to stdout."""
     import json
 
+    from cim_hal.atomic_files import replacing
     from cim_hal.console import say
-    from qnn_train.archive import replacing
     from qnn_train.cli.train import written
 
     text = json.dumps(report, indent=2)
     if str(json_file) == "-":
         say(*text.split("\n"))
     elif json_file is not None:
-        with written(json_file), replacing(json_file) as beside:
-            beside.write_text(text + "\n", encoding="utf-8")
+        with written(json_file), replacing(json_file) as file:
+            file.write(f"{text}\n".encode())
 
 
 def _gap(training: Any, scores: Any) -> Any:

@@ -83,19 +83,18 @@ def _answers(network: Any, X: Any) -> dict[str, Array]:
 def _write(found: dict[str, Array], out: Path | None) -> None:
     import numpy as np
 
+    from cim_hal.atomic_files import replacing
     from cim_hal.console import say
-    from qnn_train.archive import replacing
     from qnn_train.cli.train import written
 
     if out is None:
         say(*_csv(found).splitlines())
         return
-    with written(out), replacing(out) as beside:
+    with written(out), replacing(out) as file:
         if out.suffix == ".npz":
-            with beside.open("wb") as file:
-                np.savez_compressed(file, allow_pickle=False, **found)
+            np.savez_compressed(file, allow_pickle=False, **found)
         else:
-            beside.write_text(_csv(found), encoding="utf-8")
+            file.write(_csv(found).encode())
 
 
 def _csv(found: dict[str, Array]) -> str:

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from cim_hal.atomic_files import replacing
 from cim_hal.extras import load_extra
-from qnn_train.archive import reading, replacing
+from qnn_train.archive import reading
 from qnn_train.arrays import Array, ArrayLike
 from qnn_train.errors import ModelFileError, TrainingError
 from qnn_train.model.file import MAX_BYTES
@@ -58,8 +59,8 @@ def save_onnx(model: IntegerModel, path: str | os.PathLike[str]) -> None:
     made = _made(onnx, model)
     onnx.helper.set_model_props(made, {MODEL: _packed(model)})
     onnx.checker.check_model(made, full_check=True)
-    with replacing(path) as beside:
-        onnx.save(made, str(beside))
+    with replacing(path) as file:
+        onnx.save(made, file)
 
 
 def load_onnx(path: str | os.PathLike[str]) -> IntegerClassifier | IntegerRegressor:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from qnn_train.archive import replacing
+from cim_hal.atomic_files import replacing
 from qnn_train.arrays import IntArray
 from qnn_train.errors import ModelFileError
 from qnn_train.model.integer import IntegerModel
@@ -59,8 +59,8 @@ def save_qonnx(model: IntegerModel, path: str | os.PathLike[str], *, batch: int 
     graph.declare("margin", graph.types.FLOAT, [batch, model.n_outputs])
     made = graph.made(model.networks.architecture.n_inputs, batch, DOMAIN)
     onnx.checker.check_model(made)
-    with replacing(path) as beside:
-        onnx.save(made, str(beside))
+    with replacing(path) as file:
+        onnx.save(made, file)
 
 
 def sums(model: IntegerModel) -> list[Grid]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from qnn_train.archive import replacing
+from cim_hal.atomic_files import replacing
 from qnn_train.training.recipe import PROXIMAL
 from qnn_train.training.report import RunReport
 
@@ -57,8 +57,8 @@ def curve(
 
 def save(figure: Any, path: Path) -> None:
     """Write a figure in the format of the suffix of `path`, whole or not at all."""
-    with replacing(path) as beside:
-        figure.savefig(beside, dpi=150, format=Path(path).suffix.lstrip(".") or "png")
+    with replacing(path) as file:
+        figure.savefig(file, dpi=150, format=Path(path).suffix.lstrip(".") or "png")
 
 
 def _of_program(report: RunReport) -> Any:

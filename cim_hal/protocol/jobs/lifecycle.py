@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING
 
 from cim_hal.protocol.effects import Audit, Effect, Persist, Run, Stop
 from cim_hal.protocol.jobs.entry import JobEntry
-from cim_hal.protocol.jobs.pending import JobNeeds, PendingJobs
 from cim_hal.protocol.jobs.records import Accepted, Ended, Returned, Started
-from cim_hal.protocol.jobs.retention import Retention
 from cim_hal.protocol.jobs.scheduler import Scheduler
 from cim_hal.protocol.jobs.state import JobEvent, JobState, after
-from cim_hal.protocol.jobs.table import ClosedJob, JobTable, body_digest, job_id
-from cim_hal.protocol.jobs.waits import JobWaits
+from cim_hal.protocol.jobs.table import ClosedJob, JobTable, Retention, body_digest, job_id
+from cim_hal.protocol.jobs.waits import JobNeeds, JobWaits, PendingJobs
 from cim_hal.protocol.wire.errors import to_wire
 from cim_hal.protocol.wire.results import Result
 

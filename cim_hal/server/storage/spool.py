@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from pydantic import ValidationError
 
+from cim_hal.atomic_files import TEMPORARY, replacing
 from cim_hal.errors import (
     CimError,
     JournalError,
@@ -53,7 +54,6 @@ __all__ = [
 
 MAX_ARRAY_BYTES = 16 * 1024**3
 MAX_COUPLINGS = 65_536  # files, whatever their size; each takes some 200 bytes of memory
-TEMPORARY = ".part"
 RECHECK_S = 0.1  # for which a file that was there is taken to be there
 MAX_CALIBRATIONS = 1000  # that are read
 MAX_CALIBRATION_BYTES = 60_000
@@ -303,16 +303,10 @@ def write_whole(path: Path, parts: Iterable[Buffer]) -> None:
 
     It is on the disk when this returns.
     """
-    temporary = path.with_name(path.name + TEMPORARY)
     try:
-        with open(temporary, "wb", opener=_private) as file:
+        with replacing(path, mode=0o600, durable=True) as file:
             file.writelines(parts)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
     except OSError as error:
-        _remove(temporary)
         raise storage_error(error) from error
 
 
@@ -327,10 +321,6 @@ def _read(path: Path) -> Packet:
         return _CODEC.decode(frames)
     except (ValueError, EOFError, CimError) as error:
         raise _damaged(path, str(error)) from None
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def make_private(path: Path) -> None:
@@ -352,16 +342,6 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError:  # it stays, and is removed at the next start
         return
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":  # elsewhere a folder cannot be opened
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _damaged(path: Path, why: str) -> JournalError:

@@ -95,14 +95,14 @@ def test_keys_are_where_xdg_says(monkeypatch, tmp_path):
     assert config_folder() == tmp_path / ".config" / "cim-hal"
 
 
-def test_a_replaced_file_keeps_its_permissions_and_leaves_nothing_beside_it(tmp_path):
-    path = tmp_path / "a.toml"
+def test_a_file_of_keys_is_replaced_and_its_folder_made(tmp_path):
+    path = tmp_path / "new" / "a.toml"
     replace_file(path, "x = 1\n")
-    path.chmod(0o600)
-    replace_file(path, "x = 2\n")
-    assert path.read_text() == "x = 2\n"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_text() == "x = 1\n"
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    (tmp_path / "file").touch()
+    with pytest.raises(KeyFileError, match="cannot write"):
+        replace_file(tmp_path / "file" / "a.toml", "")
 
 
 def test_a_library_without_curve_is_an_error_that_says_what_to_install(monkeypatch):

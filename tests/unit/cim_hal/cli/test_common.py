@@ -24,18 +24,6 @@ def test_values_are_shown_as_a_person_reads_them(value, text):
     assert readable(value) == text
 
 
-def test_a_file_appears_whole_or_not_at_all(tmp_path):
-    path = tmp_path / "out.bin"
-    with whole_file(path) as file:
-        file.write(b"whole")
-        assert not path.exists()
-    assert path.read_bytes() == b"whole"
-    with pytest.raises(TypeError), whole_file(path) as file:
-        file.writelines([b"half", None])
-    assert path.read_bytes() == b"whole"
-    assert list(tmp_path.iterdir()) == [path]
-
-
 def test_a_file_that_cannot_be_written_is_named(tmp_path):
     path = tmp_path / "none" / "x"
     with pytest.raises(click.FileError, match="No such file") as caught, whole_file(path):

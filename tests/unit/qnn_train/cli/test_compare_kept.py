@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from qnn_train.cli.kept import KeptRows
+from qnn_train.cli.compare import KeptRows
 from qnn_train.errors import CheckpointError
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cim_hal import Capabilities, Driver, IsingModel, Program, Readout, StopToken, open_device
-from cim_hal.model.diversity import MANY
+from cim_hal.model.sampleset import MANY
 
 
 class Fixed(Driver):
