@@ -1,9 +1,12 @@
 """All solvers at equal machine calls, on the same images with the same seeds.
 
     python benchmarks/compare_solvers.py run --data DIR --out rows.jsonl
+    python benchmarks/compare_solvers.py run --data DIR --out rows.jsonl --searches annealing
     python benchmarks/compare_solvers.py table rows*.jsonl
 
-A row is one training: pair of classes, seed, method; rows that are there are not made again. Twenty
+A row is one training: pair of classes, seed, method, and what searches: the machine, or a search on
+the host in its place, with as many searches a call as the machine makes runs, or so many times more
+(``descent*4``). Rows that are there are not made again. Twenty
 images are in the program, the machine is ``emulator-550`` with 8-bit couplings, a call has 32 runs,
 and candidates are compared on the training split. The weight of the tuned penalty method is chosen
 on other draws of images (seeds from 100 on), whose calls are not counted: in its favour. Test
@@ -26,11 +29,21 @@ import numpy as np
 from scipy import stats
 
 from cim_hal import open_device
-from qnn_train import Recipe, SessionOracle, load_fashion_mnist, prepare, train
+from qnn_train import (
+    AnnealingOracle,
+    DescentOracle,
+    Recipe,
+    SessionOracle,
+    load_fashion_mnist,
+    prepare,
+    train,
+)
 from qnn_train.solve import PackedOracle, RhoSchedule, default_weight, polish
 from qnn_train.training.methods import Decomposed, Gradient, Hedging, Penalty, RandomSearch
 
 if TYPE_CHECKING:
+    from cim_hal import Session
+    from qnn_train.solve import Oracle
     from qnn_train.training.methods import Method
     from qnn_train.training.recipe import Preparation
 
@@ -50,16 +63,26 @@ METHODS = {
     "random": RandomSearch(n_samples=RUNS),
     "random, fourfold": RandomSearch(n_samples=4 * RUNS),  # as many as four parts in a task give
 }
+MACHINE = "machine"
+HOST = {"descent": DescentOracle, "annealing": AnnealingOracle}
 
 
-def one_training(preparation, session, method, *, packed: bool, seed: int, calls: int) -> dict:
-    oracle = SessionOracle(session, n_runs=RUNS, seed=seed, coupling_bits=BITS)
+def oracle_of(search: str, session: Session, seed: int) -> Oracle:
+    """Return the machine, or a search on the host with as many samples or a multiple of them."""
+    if search == MACHINE:
+        return SessionOracle(session, n_runs=RUNS, seed=seed, coupling_bits=BITS)
+    name, _, times = search.partition("*")
+    return HOST[name](RUNS * int(times or 1), seed=seed)
+
+
+def one_training(preparation, oracle, method, *, packed: bool, calls: int) -> dict:
     if packed:
         oracle = PackedOracle(oracle, MAX_BITS)
-    started = time.perf_counter()
+    started, spent = time.perf_counter(), time.process_time()
     for step in train(preparation.task, oracle, preparation.scorer, method=method):
         if step.iterate.calls + step.iterate.calls // step.iterate.step > calls:
             break  # another step would cost too much
+    seconds, cpu = time.perf_counter() - started, time.process_time() - spent
     best, last = step.best, step.iterate
     features, pair = preparation.features, preparation.pair
     inputs = features.transform(pair.test.images)
@@ -73,7 +96,8 @@ def one_training(preparation, session, method, *, packed: bool, seed: int, calls
         "steps": last.step,
         "infeasibility": last.infeasibility,
         "candidates": step.candidates,
-        "seconds": time.perf_counter() - started,
+        "seconds": seconds,
+        "cpu": cpu,
     }
 
 
@@ -89,14 +113,9 @@ def tuned_weight(images, session, calls: int) -> tuple[float, list]:
         for seed in TUNING_SEEDS:
             preparation = prepare(Recipe(seed=seed), images)
             weight = factor * default_weight(preparation.assemble().qcbo)
-            row = one_training(
-                preparation,
-                session,
-                Penalty(weights=[weight]),
-                packed=False,
-                seed=seed,
-                calls=calls,
-            )
+            oracle = oracle_of(MACHINE, session, seed)
+            method = Penalty(weights=[weight])
+            row = one_training(preparation, oracle, method, packed=False, calls=calls)
             found.append(row["train"])
         seen.append((factor, float(np.mean(found))))
     return max(seen, key=lambda pair: pair[1])[0], seen
@@ -117,7 +136,7 @@ def run(args: argparse.Namespace) -> None:
     done = set()
     if args.out.exists():
         rows = [json.loads(line) for line in args.out.read_text().splitlines()]
-        done = {(row["pair"], row["seed"], row["method"]) for row in rows}
+        done = {(row["pair"], row["seed"], row["method"], search_of(row)) for row in rows}
     images = load_fashion_mnist(args.data)
     with args.out.open("a") as file, open_device("emulator-550") as session:
         for name in args.pairs:
@@ -125,28 +144,31 @@ def run(args: argparse.Namespace) -> None:
             if "penalty, tuned" in args.methods and factor is None:
                 factor, seen = tuned_weight(pair, session, args.calls)
                 print(name, "tuned:", factor, seen, file=sys.stderr, flush=True)
-            for seed, label in product(args.seeds, args.methods):
-                if (name, seed, label) in done:
+            for seed, label, search in product(args.seeds, args.methods, args.searches):
+                if (name, seed, label, search) in done:
                     continue
                 preparation = prepare(Recipe(seed=seed), pair)
-                method = method_of(label, preparation, factor)
                 row = one_training(
                     preparation,
-                    session,
-                    method,
+                    oracle_of(search, session, seed),
+                    method_of(label, preparation, factor),
                     packed="packed" in label,
-                    seed=seed,
                     calls=args.calls,
                 )
                 row |= {"pair": name, "seed": seed, "method": label, "factor": factor}
+                row |= {"search": search}
                 file.write(json.dumps(row) + "\n")
                 file.flush()
+
+
+def search_of(row: dict) -> str:
+    return row.get("search", MACHINE)
 
 
 def table(args: argparse.Namespace) -> None:
     rows = [json.loads(line) for path in args.out for line in path.read_text().splitlines()]
     for name in dict.fromkeys(row["pair"] for row in rows):
-        mine = [row for row in rows if row["pair"] == name]
+        mine = [row for row in rows if row["pair"] == name and search_of(row) == MACHINE]
         reference = {row["seed"]: row["test"] for row in mine if row["method"] == "qcgd"}
         print(f"\n{name}\n")
         print("| method | seeds | test (%) | qcgd ahead by | train (%) | polished test (%) |")
@@ -165,6 +187,24 @@ def table(args: argparse.Namespace) -> None:
                 interval([row["polished_test"] for row in of]),
             ]
             print("| " + " | ".join(cells) + " |")
+    replaced(rows)
+
+
+def replaced(rows: list[dict]) -> None:
+    """Print each method with the machine replaced, and how far the machine is ahead of it."""
+    print("\n| pair | method | searches | seeds | test (%) | machine ahead by | CPU s |")
+    print("|---|---|---|---|---|---|---|")
+    found: dict[tuple[str, str, str], dict[int, dict]] = {}
+    for row in rows:
+        found.setdefault((row["pair"], row["method"], search_of(row)), {})[row["seed"]] = row
+    for (pair, label, search), of in sorted(found.items()):
+        machine = found[pair, label, MACHINE]
+        ahead = [machine[seed]["test"] - row["test"] for seed, row in of.items()]
+        cells = [pair, label, search, str(len(of)), interval([row["test"] for row in of.values()])]
+        cells.append("" if search == MACHINE else interval(ahead, sign=True))
+        spent = [row["cpu"] for row in of.values() if "cpu" in row]
+        cells.append(f"{np.mean(spent):.1f}" if spent else "")
+        print("| " + " | ".join(cells) + " |")
 
 
 def interval(values: list[float], *, sign: bool = False) -> str:
@@ -184,6 +224,7 @@ def main() -> None:
     running.add_argument("--calls", type=int, default=CALLS)
     running.add_argument("--pairs", nargs="+", default=list(PAIRS), choices=list(PAIRS))
     running.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    running.add_argument("--searches", nargs="+", default=[MACHINE], help="as descent*4")
     running.add_argument("--factor", type=float, help="Of the default weight; else it is tuned.")
     running.set_defaults(command=run)
     showing = commands.add_parser("table")

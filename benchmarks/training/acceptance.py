@@ -407,6 +407,7 @@ def main() -> None:
     """Compute the rows that are missing, split by split, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--splits", type=int, default=10)
+    parser.add_argument("--first", type=int, default=FIRST_SEED, help="seed of the first split")
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--rows", type=Path)
@@ -434,7 +435,7 @@ def main() -> None:
     if not options.table:
         warnings.simplefilter("ignore", ConvergenceWarning)
         with threadpool_limits(1), open_device(DEVICE) as device:
-            for seed in range(FIRST_SEED, FIRST_SEED + options.splits):
+            for seed in range(options.first, options.first + options.splits):
                 for name in options.sets:
                     for method in options.methods:
                         key = {"task": name, "method": method, "classes": [], "seed": seed}

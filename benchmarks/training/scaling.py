@@ -1,28 +1,19 @@
-"""What a step costs as images grow, and what a second machine brings.
+"""What a step costs as images grow: processor time of one thread; every step sees all images.
 
-    python benchmarks/training/scaling.py images
-    OMP_NUM_THREADS=1 python benchmarks/training/scaling.py machines
-
-Images: every step sees all of them. Machines: emulators in processes of their own, one thread each,
-with runs so long that the machine dominates. Both on an idle computer.
+NUMBA_NUM_THREADS=1 OMP_NUM_THREADS=1 python benchmarks/training/scaling.py
 """
 
 from __future__ import annotations
 
-import argparse
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from tasks import TASKS, dataset
 from threadpoolctl import threadpool_limits
 
-from cim_hal import Capabilities, DevicePool, Driver, Program, Readout, StopToken, open_device
+from cim_hal import Capabilities, Driver, Program, Readout, Session, StopToken, open_device
 from cim_hal.machine.registry import make_driver
-from qnn_train.training import ProximalProblem, TrainingRun, preset
-
-if TYPE_CHECKING:
-    from cim_hal import Session
+from qnn_train.training import ProximalProblem, TrainingRun
 
 COUNTS = (1_000, 3_000, 10_000, 30_000, 60_000)
 
@@ -38,20 +29,14 @@ class Timed(Driver):
         return self._driver.describe()
 
     def run(self, program: Program, stop: StopToken) -> Readout:  # noqa: D102
-        began = time.perf_counter()
+        began = time.process_time()
         readout = self._driver.run(program, stop)
-        self.seconds += time.perf_counter() - began
+        self.seconds += time.process_time() - began
         return readout
 
 
 def main() -> None:
-    """Print one row a number of images, or of machines."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["images", "machines"])
-    _images() if parser.parse_args().what == "images" else _machines()
-
-
-def _images() -> None:
+    """Print one row a number of images."""
     task = TASKS["ten-ternary"]
     classes = dataset().select(task.classes)
     print("| images | seconds a step outside the machine | in it |\n|---|---|---|")
@@ -64,23 +49,11 @@ def _images() -> None:
         print(f"| {count:,} | {outside:.4f} | {machine.seconds / steps:.4f} |", flush=True)
 
 
-def _machines() -> None:
-    device, classes = "emulator-dsb", dataset().select((0, 1))
-    print("| machines | round trips | seconds a step |\n|---|---|---|")
-    for trips in (2_000, 20_000):
-        recipe = replace(preset("pairs-4x4"), round_trips=trips, n_runs=128)
-        for machines in (1, 2):
-            with threadpool_limits(1), DevicePool.local(device, machines=machines) as pool:
-                _trained(ProximalProblem.of(replace(recipe, sweeps=1), classes), pool)  # compiles
-                took_s, steps = _trained(ProximalProblem.of(recipe, classes), pool)
-            print(f"| {machines} | {trips:,} | {took_s / steps:.3f} |", flush=True)
-
-
-def _trained(problem: ProximalProblem, session: Session | DevicePool) -> tuple[float, int]:
+def _trained(problem: ProximalProblem, session: Session) -> tuple[float, int]:
     run = TrainingRun(problem, session)
-    began = time.perf_counter()
+    began = time.process_time()
     steps = sum(1 for _ in run)
-    return time.perf_counter() - began, steps
+    return time.process_time() - began, steps
 
 
 if __name__ == "__main__":

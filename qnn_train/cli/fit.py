@@ -122,15 +122,14 @@ def _start(path: Path | None, data: OwnData) -> str | None:
 
 def session_of(options: dict[str, Any], stack: ExitStack) -> Session | DevicePool | None:
     """Open the machines that options name; none where the oracle is on the host."""
-    from qnn_train.cli.train import connect, default_machine
+    from qnn_train.cli.train import connect, machines_of
     from qnn_train.method_names import MACHINE
 
-    if (options["oracle"] or MACHINE) != MACHINE:
-        if options["device"] or options["option_texts"] or options["machines"] > 1:
-            raise click.UsageError(f"--oracle {options['oracle']} needs no machine")
-        return None
-    devices = options["device"] or (default_machine(DEVICE),)
-    return connect(devices, stack, copies=options["machines"], texts=options["option_texts"])
+    texts, copies = options["option_texts"], options["machines"]
+    devices = machines_of(
+        options["oracle"] or MACHINE, DEVICE, named=options["device"], texts=texts, copies=copies
+    )
+    return connect(devices, stack, copies=copies, texts=texts)
 
 
 class _Progress:
@@ -210,6 +209,7 @@ def _report(
         if test is None
         else asdict(gap_of(network.score(data.X, data.y), train.n, test)),
         "summary": asdict(summary),
+        "hardness": network.hardness_,
         "parameters": {k: v for k, v in parameters.items() if k not in left_out},
         "seed": options["random_state"],
         "device": "none" if session is None else session.capabilities.name,
@@ -290,7 +290,7 @@ def _training_header(network: Any, report: dict[str, Any]) -> Any:
 
 
 def _summary(report: dict[str, Any], folder: Path, options: dict[str, Any]) -> list[str]:
-    from qnn_train.cli.train import two_columns
+    from qnn_train.cli.train import hardness_rows, two_columns
 
     summary = report["summary"]
     sizes = [summary["layers"][0]["inputs"], *(each["outputs"] for each in summary["layers"])]
@@ -299,6 +299,7 @@ def _summary(report: dict[str, Any], folder: Path, options: dict[str, Any]) -> l
     rows += [
         ("network", f"{'-'.join(map(str, sizes))}, {bits}"),
         ("machine", f"{report['device']}, {summary['calls']} calls, {summary['spins']} spins"),
+        *hardness_rows(report["hardness"]),
         *_start_rows(report["history"][0]),
         ("seconds", f"{report['seconds']:.1f}"),
         ("model", str(folder / "model.npz")),

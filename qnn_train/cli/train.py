@@ -42,6 +42,8 @@ __all__ = [
     "connect",
     "folder_for",
     "gap_text",
+    "hardness_rows",
+    "machines_of",
     "signs_of_life",
     "tell_cost",
     "two_columns",
@@ -53,16 +55,21 @@ BETWEEN_LINES_S = 10.0
 FIELDS = {"runs": "n_runs"}  # options that have another name than the field of a recipe
 
 
-def default_machine(default: str) -> MachineConfig:
-    """Return the device of the user's file of defaults, or a default where it names none."""
-    return MachineConfig.of(read_user_config().device or default)
+def machines_of(
+    oracle: str,
+    default: str,
+    *,
+    named: Sequence[MachineConfig],
+    texts: Mapping[str, str],
+    copies: int,
+) -> tuple[MachineConfig, ...]:
+    """Return the machines to open: those named, else that of the user's file, else a default.
 
-
-def _devices(oracle: str, default: str, options: RunOptions) -> tuple[MachineConfig, ...]:
-    """Return the machines to open: none where the oracle is on the host."""
+    None where the oracle is on the host; options of machines are refused then.
+    """
     if oracle == MACHINE:
-        return options.device or (default_machine(default),)
-    if options.device or options.option_texts or options.machines > 1:
+        return tuple(named) or (MachineConfig.of(read_user_config().device or default),)
+    if named or texts or copies > 1:
         raise click.UsageError(
             f"--oracle {oracle} needs no machine; leave out --device, its options and --machines"
         )
@@ -75,11 +82,13 @@ def connect(
     *,
     copies: int = 1,
     texts: Mapping[str, str],
-) -> Session | DevicePool:
+) -> Session | DevicePool | None:
     """Open a session with one machine, or a pool of several or of copies of a named driver.
 
-    Drivers are built with the options that `texts` name.
+    Drivers are built with the options that `texts` name. None without a machine.
     """
+    if not devices:
+        return None
     devices = [MachineConfig.of(device, texts=dict(texts)) for device in devices]
     if copies > 1:
         (device, *others) = devices
@@ -98,8 +107,6 @@ def connect(
 def _connect(
     devices: Sequence[MachineConfig], options: RunOptions, stack: ExitStack
 ) -> Session | DevicePool | None:
-    if not devices:
-        return None
     return connect(devices, stack, copies=options.machines, texts=options.option_texts)
 
 
@@ -125,7 +132,13 @@ def carry_out(
             recipe = replace(resume.recipe, **changes)
         problem = problem_of(recipe, selection, init=options.init)
         device = default_device if resume is None else str(resume.machine["device"])
-        devices = _devices(recipe.oracle, device, options)
+        devices = machines_of(
+            recipe.oracle,
+            device,
+            named=options.device,
+            texts=options.option_texts,
+            copies=options.machines,
+        )
         if options.dry_run:
             with ExitStack() as stack:
                 stack.enter_context(_told_steps(quiet=options.quiet))
@@ -349,7 +362,7 @@ def _summary(report: RunReport, folder: Path) -> list[str]:
             f"{report.device or 'none'}, {bits} couplings, {report.oracle_calls} oracle calls",
         ),
         *_polish_rows(report),
-        *_hardness_rows(report),
+        *hardness_rows(report.hardness),
         ("seconds", f"{report.seconds:.1f}"),
         ("model", str(folder / "model.npz")),
         ("picture", str(folder / "training.png")),
@@ -375,8 +388,8 @@ def _polish_rows(report: RunReport) -> list[tuple[str, str]]:
     ]
 
 
-def _hardness_rows(report: RunReport) -> list[tuple[str, str]]:
-    hardness = report.hardness
+def hardness_rows(hardness: Mapping[str, float] | None) -> list[tuple[str, str]]:
+    """Return the row that tells how hard the problems of a training were."""
     if hardness is None:
         return []
     share = f"{100 * hardness['solved_share']:.0f} % of {hardness['problems']} problems"

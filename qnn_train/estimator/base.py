@@ -31,7 +31,7 @@ from qnn_train.model.onnx import read_model, save_onnx
 from qnn_train.network import Architecture
 from qnn_train.training.checkpoint import Checkpoint
 from qnn_train.training.descent import Cost, DescentProblem, Examples, SweepResult
-from qnn_train.training.oracles import capabilities_of
+from qnn_train.training.oracles import OracleRecord, capabilities_of
 from qnn_train.training.proximal import ProximalStepper
 from qnn_train.training.recipe import OracleName, ProximalRecipe
 from qnn_train.training.run import TrainingRun
@@ -172,11 +172,13 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         grid, problem = self._problem(task, samples)
         with self._opened() as session:
             spins = Cost.of(problem, capabilities_of(problem.recipe, session)).spins
-            self.found_, self.history_ = self._trained(problem, session)
+            self.found_, self.history_, record = self._trained(problem, session)
+        self.hardness_ = record.report()["hardness"]
         self.calls_ = self.history_[-1].calls
         gain = 0.0 if self.early_stopping else self.clip_gain
         chosen = _voters(self.found_, problem.stages[0].architectures, gain)[: self.vote]
         self.n_votes_ = len(chosen)
+        self._taken = [each is chosen[0] for each in self.found_].index(True)
         self.model_ = replace(task.model(chosen, grid), oracle=self.oracle)
         self.summary_ = NetworkSummary.of(
             chosen[0].network.architecture,
@@ -223,7 +225,8 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
     def save_picture(self, path: str | os.PathLike[str]) -> None:
         """Draw objective and scores against calls; the suffix says the format, such as .png."""
         check_is_fitted(self)
-        draw(self.history_, self.summary_, Path(path))
+        score = "R²" if self.model_.KIND == "regressor" else "accuracy"
+        draw(self.history_, self.summary_, Path(path), score=score, taken=self._taken)
 
     def save_integers(self, path: str | os.PathLike[str]) -> None:
         """Write ``.npz`` without pickle, which `load` of the model reads."""
@@ -259,8 +262,8 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
 
     def _trained(
         self, problem: TableProblem, session: Session | DevicePool | None
-    ) -> tuple[list[SweepResult], list[Progress]]:
-        """Make all sweeps, from the checkpoint if there is one; return what each has found."""
+    ) -> tuple[list[SweepResult], list[Progress], OracleRecord]:
+        """Make all sweeps, from the checkpoint if there is one; return all that was found."""
         path = None if self.checkpoint is None else Path(self.checkpoint)
         resume = Checkpoint.load(path) if path is not None and path.exists() else None
         try:
@@ -282,7 +285,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
             stops = [callback(history[-1]) for callback in self.callbacks or ()]
             if any(stop is True for stop in stops):
                 break
-        return stepper.sweeps, history
+        return stepper.sweeps, history, stepper.oracle_record
 
     def _tell(self, stepper: ProximalStepper, history: list[Progress]) -> None:
         """Append what is told of the sweeps that are not in a history yet."""

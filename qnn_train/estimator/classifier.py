@@ -121,6 +121,8 @@ class QuantizedNetworkClassifier(ClassifierMixin, QuantizedNetworkEstimator):
     calls_ : int
         Calls of the machine, those before a checkpoint too.
     summary_ : NetworkSummary
+    hardness_ : dict
+        What one descent on the host solves of the problems, as in the reports of commands.
     n_votes_ : int
 
     Examples

@@ -235,10 +235,13 @@ class Progress:
     validation_score: float | None
 
 
-def draw(history: Sequence[Progress], summary: NetworkSummary, path: Path) -> None:
+def draw(
+    history: Sequence[Progress], summary: NetworkSummary, path: Path, *, score: str, taken: int
+) -> None:
     """Write the picture to `path`, in the format of its suffix.
 
-    Curves jump where another start begins.
+    Curves jump where another start begins. `score` is what scores are called, `taken` the place in
+    the history of the best network of the model, which need not have the least loss (`clip_gain`).
     """
     figure, (top, bottom) = panels(2, 5.0)
     calls = [told.calls for told in history]
@@ -254,9 +257,8 @@ def draw(history: Sequence[Progress], summary: NetworkSummary, path: Path) -> No
     if held:
         scores = [told.validation_score for told in history]
         curve(bottom, calls, scores, color=SECOND, label=judges)
-    kept = calls[least.index(least[-1])]
-    bottom.axvline(kept, color=THIRD, linestyle="--", linewidth=1.2, label="least loss")
-    bottom.set_ylabel("accuracy or R²")
+    bottom.axvline(calls[taken], color=THIRD, linewidth=1.2, label="the network taken")
+    bottom.set_ylabel(score)
     bottom.legend(frameon=False, fontsize=9)
     sizes = [str(summary.layers[0].inputs), *(str(layer.outputs) for layer in summary.layers)]
     figure.suptitle(
