@@ -19,15 +19,15 @@ import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse
 from numba import njit
 from rich.console import Console
 from rich.progress import track
 
 from cim_hal import IsingModel, PumpSchedule, lower, make_driver, open_device, registered_drivers
+from cim_hal.model.enumeration import dense
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,6 +39,13 @@ RUNS = 16
 SEED = 3419669
 CLOCK = "emulator"
 EIGHT_BITS, LOWERED = "emulator-550", "tabu, 8 bits"
+# How else a preset may be asked; its rows are called "emulator, best seen".
+HOW: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "best seen": {"settings": {"every": 1}},
+    "weakening": {"lowering": "weakening"},
+    "64 runs": {"n_runs": 4 * RUNS},
+}
 
 
 def _symmetric(upper: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -246,9 +253,8 @@ def _peer(model: IsingModel, method: str, seconds: float) -> NDArray[np.float64]
 def _of_lowered(model: IsingModel, seconds: float) -> NDArray[np.float64]:
     """Return energies of the minima that tabu search finds of the model in levels of 8 bits."""
     lowering = lower(model, make_driver(EIGHT_BITS).describe())
-    levels = lowering.coupling
-    couplings = levels.toarray() if scipy.sparse.issparse(levels) else levels
-    lowered = IsingModel.from_couplings(couplings.astype(float), lowering.field.astype(float))
+    couplings = dense(lowering.coupling).astype(float)
+    lowered = IsingModel.from_couplings(couplings, lowering.field.astype(float))
     spins = np.empty((RUNS, lowered.n_spins))
     _for_seconds(search, lowered, seconds, spins)
     return model.energy(lowering.lift(spins.astype(np.int8)))
@@ -257,28 +263,32 @@ def _of_lowered(model: IsingModel, seconds: float) -> NDArray[np.float64]:
 PEERS = ("random", "descent", "annealing", "tabu", LOWERED, "reference")
 
 
-def rows_of(family: str, instance: int, presets: list[str], done: set[str]) -> Iterator[Row]:
+def rows_of(
+    family: str, instance: int, asked: list[str], done: set[str], seed: int
+) -> Iterator[Row]:
     """Run what is not done on an instance."""
-    rng = np.random.default_rng([SEED, list(FAMILIES).index(family), instance])
+    rng = np.random.default_rng([seed, list(FAMILIES).index(family), instance])
     model = FAMILIES[family](rng)
     clock = 0.1
-    for preset in [CLOCK, *presets]:
+    for method in [CLOCK, *asked]:
+        preset, _, how = method.partition(", ")
         capabilities = make_driver(preset).describe()
         takes_another = bool(model.h.any()) and not capabilities.has_field
         if model.n_spins + takes_another > capabilities.max_spins:
             continue
-        if preset in done and preset != CLOCK:
+        if method in done and method != CLOCK:
             continue
         with open_device(preset) as session:
-            session.sample(model, PumpSchedule((0.0, 1.0), 2), seed=0)  # compiles
+            given: dict[str, Any] = {"n_runs": RUNS, **HOW[how or "defaults"]}
+            session.sample(model, PumpSchedule((0.0, 1.0), 2), seed=0, **given)  # compiles
             started = time.perf_counter()
-            energies = session.sample(model, n_runs=RUNS, seed=1).energies
+            energies = session.sample(model, seed=1, **given).energies
         seconds = time.perf_counter() - started
-        if preset == CLOCK:
+        if method == CLOCK:
             clock = seconds
-        if preset not in done:
-            done.add(preset)
-            yield Row(family, instance, preset, energies.min(), energies.mean(), seconds)
+        if method not in done:
+            done.add(method)
+            yield Row(family, instance, method, energies.min(), energies.mean(), seconds)
     fits = model.n_spins < make_driver(EIGHT_BITS).describe().max_spins
     for method in PEERS:
         if method not in done and (fits or method != LOWERED):
@@ -340,22 +350,29 @@ def main() -> None:
     parser.add_argument("rows", type=Path, help="JSON of rows so far, and to come")
     parser.add_argument("--table", type=Path, help="Markdown")
     parser.add_argument("--instances", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=SEED, help="of the instances")
     parser.add_argument(
         "--only", nargs="+", default=list(FAMILIES), help="families, also of the table"
     )
     names = [driver.name for driver in registered_drivers()]
     presets = [name for name in names if name.startswith("emulator")]
     parser.add_argument("--targets", nargs="+", default=presets)
+    parser.add_argument("--how", nargs="+", choices=HOW, default=["defaults"])
     options = parser.parse_args()
+    asked = [
+        target if how == "defaults" else f"{target}, {how}"
+        for target in options.targets
+        for how in options.how
+    ]
     rows = []
     if options.rows.exists():
         rows = [Row(**row) for row in json.loads(options.rows.read_text())]
     jobs = [(family, k) for k in range(options.instances) for family in options.only]
     for family, instance in track(jobs, console=Console(stderr=True)):
         done = {r.method for r in rows if (r.family, r.instance) == (family, instance)}
-        if done.issuperset([*PEERS, *options.targets]):
+        if done.issuperset([*PEERS, *asked]):
             continue
-        rows += rows_of(family, instance, options.targets, done)
+        rows += rows_of(family, instance, asked, done, options.seed)
         options.rows.write_text(json.dumps([asdict(row) for row in rows], indent=0))
     text = table([row for row in rows if row.family in options.only])
     if options.table is not None:

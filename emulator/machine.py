@@ -30,9 +30,10 @@ from cim_hal import (
     Telemetry,
     emulated,
 )
+from cim_hal.machine.lowering import max_level
+from cim_hal.model.penalties import WeakenedPenalty, weakened_beside_a_spin, weakened_penalty
 from emulator.dynamics.base import Dynamics, JobInputs
 from emulator.dynamics.best_seen import BestSeen
-from emulator.dynamics.penalties import WeakenedPenalty, weakened_penalty
 from emulator.dynamics.spectrum import gain_factor
 from emulator.kernel import CompilationTimer, compilation_timed
 from emulator.noise import NoiseKey
@@ -182,7 +183,7 @@ class EmulatedCim(Driver):
         spectrum demands it (`gain_factor`); one that a job sets is not.
     weakens_penalties : bool
         Whether a model of one strong penalty gets a weaker one and a fitted gain
-        (`weakened_penalty`), unless a job sets the gain.
+        (`weakened_penalty`) where the best that a run has seen is read, unless a job sets the gain.
 
     Raises
     ------
@@ -266,7 +267,7 @@ class EmulatedCim(Driver):
 
     def _dynamics_of(self, program: Program) -> Dynamics:
         try:
-            return self._dynamics.with_settings(program.settings)
+            return _read_out(self._dynamics).with_settings(program.settings)
         except ValueError as error:  # each is in its range, but they do not go together
             wanted = ", ".join(f"{name} = {value:g}" for name, value in program.settings.items())
             raise CapabilityError(
@@ -279,7 +280,7 @@ class EmulatedCim(Driver):
         J = program.lowering.levels if program.n_spins > LARGE else program.coupling
         report = program.lowering.report
         prepare = partial(CouplingMatrix.of, field_spin=report.field_spin)
-        applied = self._weakened(program)
+        applied = self._weakened(program) if dynamics.follows_energy else None
         given = prepare(
             *((J, program.field) if applied is None else applied[:2]),
             largest_code=dynamics.largest_code,
@@ -297,7 +298,7 @@ class EmulatedCim(Driver):
             NoiseKey.from_seed(program.seed),
             program.schedule.round_trips,
             signs,
-            report.step,
+            report.step * (applied.step if applied else 1.0),
             penalty_share=applied.share if applied else 1.0,
         )
 
@@ -307,7 +308,10 @@ class EmulatedCim(Driver):
         is_wanted = self._weakens_penalties and "coupling_gain" not in program.settings
         if not (is_dense and is_wanted):
             return None
-        return weakened_penalty(program.coupling, program.field)
+        has_field_spin = program.lowering.report.field_spin
+        weaken = weakened_beside_a_spin if has_field_spin else weakened_penalty
+        found, bits = weaken(program.coupling, program.field), program.lowering.report.bits
+        return found if found is None or bits is None else found.rounded(max_level(bits))
 
     def _block_width(self, n_runs: int, coupling: CouplingMatrix) -> int:
         if coupling.depends_on_grouping:
@@ -394,6 +398,11 @@ def algorithm(
     )
 
 
+def _read_out(dynamics: Dynamics) -> BestSeen:
+    """Return a dynamics of which a job may ask the best seen; its last is read by default."""
+    return dynamics if isinstance(dynamics, BestSeen) else BestSeen(dynamics=dynamics, every=None)
+
+
 def _completed(capabilities: Capabilities, dynamics: Dynamics) -> Capabilities:
     """Return capabilities with what can be read from the dynamics."""
     properties = properties_of(dynamics) | capabilities.properties
@@ -406,7 +415,7 @@ def _completed(capabilities: Capabilities, dynamics: Dynamics) -> Capabilities:
     known = {
         "properties": properties,
         "units": units,
-        "settings": dynamics.settings(),
+        "settings": _read_out(dynamics).settings(),
         "reports_trace": True,
     }
     return Capabilities(**(dict(capabilities) | known))

@@ -189,7 +189,8 @@ class SampleRequest:
     show_default=True,
     metavar="POLICY",
     help="How a model that does not fit is brought to these bits: max, quantile[:SHARE], "
-    "least-error, stochastic, splitting[:SHARE] or mutation; cim-hal precision compares them.",
+    "least-error, stochastic, splitting[:SHARE], mutation or weakening; cim-hal precision "
+    "compares them.",
 )
 @click.option(
     "--trace",
@@ -236,7 +237,7 @@ def sample(
       cim-hal sample emulator --model G1.txt --runs 100 --seed 1
       cim-hal sample emulator --model G22.txt --runs 64 --plot runs.png
       cim-hal sample bench.toml --model G22.txt --setting coupling_gain=0.6
-      cim-hal sample bench.toml --model penalties.qubo --runs 64 --lowering splitting
+      cim-hal sample bench.toml --model penalties.qubo --runs 64 --lowering weakening
       cim-hal sample emulator-cac --model G22.txt --seconds 60 --setting coupling_gain=0.6
       cim-hal sample tcp://127.0.0.1:5555 --model spin_glass.npz --out samples.npz --json
     """  # noqa: D301

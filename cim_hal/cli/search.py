@@ -53,6 +53,7 @@ NOTES = {
     "lowest_eigenvalue": "of J",
     "lowering": "policy by which the client lowered the model",
     "auxiliary_spins": "of splitting, which the model does not have",
+    "penalty_share": "to what share of itself a strong penalty is weakened",
     "broken_copies": "share of auxiliary spins that did not end as the spin they are a copy of",
     "compile_s": "seconds of the first job of its kind, not counted as time of the device",
 }

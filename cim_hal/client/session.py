@@ -246,7 +246,7 @@ class Session(CouplingMethods, LockMethods, InstrumentMethods):
         lowering : str
             The policy by which a model that does not fit is brought to the machine's levels, see
             `lower_by`: ``max`` by default, ``quantile``, ``least-error``, ``stochastic`` with the
-            seed of the job, ``splitting`` or ``mutation``.
+            seed of the job, ``splitting``, ``mutation`` or ``weakening``.
         settings : mapping of str to float, optional
             Values of settings in ``capabilities.settings``, for this job only.
         trace : TraceRequest, optional

@@ -18,6 +18,9 @@ fit.
 ``mutation``
     Coefficients are changed within what keeps the optimum (`cim_hal.model.mutation`), or it is
     refused.
+``weakening``
+    A strong penalty is made as weak as still outweighs the objective (`cim_hal.model.penalties`),
+    and the step is that of ``max``. The only one for machines of real numbers too.
 
 Multiples of one unit that fit, such as 0.5 and 1.5, have no error by any of these.
 """
@@ -38,6 +41,7 @@ from cim_hal.model.conversion import require, whole_number
 from cim_hal.model.ising import check_model
 from cim_hal.model.mutation import mutate
 from cim_hal.model.pairs import Pairs
+from cim_hal.model.penalties import weakened_model
 from cim_hal.model.sampleset import SampleSet, Trace
 from cim_hal.model.splitting import SplitModel
 
@@ -49,7 +53,10 @@ if TYPE_CHECKING:
 
 __all__ = ["POLICIES", "LoweredModel", "Policy", "lower_by"]
 
-POLICIES = ("max", "quantile", "least-error", "stochastic", "splitting", "mutation")
+POLICIES = (
+    *("max", "quantile", "least-error", "stochastic", "splitting"),
+    *("mutation", "weakening"),
+)
 QUANTILE = 0.99
 STEPS, MOST_TRIED = 64, 10_000  # steps and couplings that are tried for the least error
 STREAM = 0x6C6F776572  # of rounding, apart from those of machines
@@ -98,6 +105,8 @@ class LoweredModel:
         Value of one level, in the units of the original.
     split : SplitModel, optional
         How `model` was made of `rounded`, where that is too large for the machine.
+    penalty_share : float
+        To what a penalty was weakened; 1 where there is none.
     """
 
     policy: str
@@ -106,6 +115,7 @@ class LoweredModel:
     rounded: IsingModel
     step: float
     split: SplitModel | None = None
+    penalty_share: float = 1.0
 
     @property
     def auxiliary_spins(self) -> int:
@@ -117,11 +127,14 @@ class LoweredModel:
         """Errors of all couplings, each once, then those of all fields."""
         before, after = pairs_of(self.original), pairs_of(self.rounded)
         n = self.original.n_spins
-        wanted, found = (p.rows * n + p.columns for p in (before, after))
-        levels = np.zeros(len(wanted))  # zeros of the original stay zero
-        levels[np.searchsorted(wanted, found)] = after.values
-        field = self.original.h - self.step * self.rounded.h
-        return np.r_[before.values - self.step * levels, field]
+        places = [p.rows * n + p.columns for p in (before, after)]
+        wanted = places[0]
+        if self.penalty_share < 1:  # else zeros of the original stay zero
+            wanted = np.union1d(*places)
+        errors = np.zeros(len(wanted))
+        for place, values in zip(places, (before.values, -self.step * after.values), strict=True):
+            errors[np.searchsorted(wanted, place)] += values
+        return np.r_[errors, self.original.h - self.step * self.rounded.h]
 
     @property
     def max_error(self) -> float:
@@ -165,6 +178,8 @@ class LoweredModel:
         if self.split is not None:
             notes["auxiliary_spins"] = self.auxiliary_spins
             notes["broken_copies"] = self.split.broken(spins)
+        if self.penalty_share < 1:
+            notes["penalty_share"] = self.penalty_share
         found = {"notes": notes, "lowering": self.report(record.lowering)}
         amplitudes = None if amplitudes is None else self.lift(amplitudes)
         record = record.model_copy(update=found)
@@ -211,8 +226,8 @@ def lower_by(
     Parameters
     ----------
     policy : str
-        ``max``, ``quantile``, ``least-error``, ``stochastic``, ``splitting`` or ``mutation``;
-        ``quantile:0.95`` and ``splitting:0.95`` give the quantile.
+        ``max``, ``quantile``, ``least-error``, ``stochastic``, ``splitting``, ``mutation`` or
+        ``weakening``; ``quantile:0.95`` and ``splitting:0.95`` give the quantile.
     model : IsingModel
         One whose integers fit stays as it is.
     capabilities : Capabilities
@@ -236,8 +251,13 @@ def lower_by(
         None if bits is None else whole_number("bits", bits, ModelError), capabilities
     )
     seed = whole_number("seed", seed, ModelError, 0)
+    if chosen.name == "weakening" and (found := weakened_model(model)) is not None:
+        weaker, share = found
+        inner = lower_by("quantile:1", weaker, capabilities, bits=n_bits) if n_bits else None
+        sent, step = (weaker, 1.0) if inner is None else (inner.model, inner.step)
+        return LoweredModel(policy, model, sent, sent, step, penalty_share=share)
     if n_bits is None:
-        if chosen.name == "max":
+        if chosen.name in ("max", "weakening"):
             return LoweredModel(policy, model, model, model, 1.0)
         raise ModelError(
             f"lowering = {policy!r}: {capabilities.name} takes real numbers",
@@ -317,7 +337,8 @@ class _Lowerer:
         return magnitudes(fields, self.model.h / self.field_top)
 
     def _quantile_step(self) -> float:
-        share = QUANTILE if self.chosen.quantile is None else self.chosen.quantile
+        default = 1.0 if self.chosen.name == "weakening" else QUANTILE
+        share = default if self.chosen.quantile is None else self.chosen.quantile
         return float(np.quantile(self._needed(), share, method="lower"))
 
     def _least_error(self) -> float:

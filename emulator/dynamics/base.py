@@ -73,7 +73,7 @@ class JobInputs:
     level : float
         Value of one level of the couplings in units of the model's J.
     penalty_share : float
-        To what a penalty was weakened; see `emulator.dynamics.penalties`.
+        To what a penalty was weakened; see `cim_hal.model.penalties`.
     """
 
     coupling: CouplingMatrix

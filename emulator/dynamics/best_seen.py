@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from emulator.dynamics.base import Block, Dynamics, JobInputs, Precision
-from emulator.dynamics.feedback import TrackedBlock, start_tracking, track, track_after
+from emulator.dynamics.feedback import TrackedBlock, start_tracking, track
 from emulator.options import Interval, documented, option, setting_options, settings_of
 from emulator.options import with_settings as options_with
 from emulator.products.packing import padded_runs
@@ -37,9 +37,11 @@ class BestSeen(Dynamics):
 
     .. math:: E = -\tfrac12 \sigma\cdot J\sigma - h\cdot\sigma, \qquad \sigma_i = \mathrm{sgn}\,x_i
 
-    exactly where couplings are integers, and amplitudes are kept if it is the lowest so far. The
-    price is a product 1 / `every` times as often as the dynamics needs one, and the couplings
-    once more in memory where the dynamics does not feed back integers.
+    exactly where couplings are integers, and amplitudes are kept if it is the lowest so far. What
+    a machine measures is looked at, nothing more: the run stays as it is. The price is a product
+    1 / `every` times as often as the dynamics needs one, and the couplings once more in memory
+    where the dynamics does not feed back integers. With None no energy is computed, and the
+    dynamics is read out at its end.
 
     Raises
     ------
@@ -48,20 +50,23 @@ class BestSeen(Dynamics):
     """
 
     dynamics: Dynamics = option(doc="Whose energies are computed.")
-    every: int = option(
+    every: int | None = option(
         10,
         within=Interval(1, math.inf),
-        low=1,
+        low=0,
         high=1000,
-        log=True,
-        doc="Round trips between two looks at the energy.",
+        none=0,
+        is_optional=True,
+        is_searched=False,
+        unit="round trips",
+        doc="""Between two looks at the energy, whose best is read; 0 reads the last.
+None in Python, 0 in a job, which samples want: the best of a run is no sample.""",
     )
     precision: Precision = field(init=False)
 
-    follows_energy = True
-
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "follows_energy", self.every is not None)
         object.__setattr__(self, "precision", self.dynamics.precision)
         object.__setattr__(self, "has_field", self.dynamics.has_field)
 
@@ -74,6 +79,15 @@ class BestSeen(Dynamics):
     def linear_limit(self) -> LinearLimit | None:
         """That of the dynamics."""
         return self.dynamics.linear_limit
+
+    @property
+    def largest_pump(self) -> float:
+        """That of the dynamics."""
+        return self.dynamics.largest_pump
+
+    def natural_unit(self, coupling: CouplingMatrix) -> float:
+        """Return that of the dynamics."""
+        return self.dynamics.natural_unit(coupling)
 
     def choices(self, inputs: JobInputs) -> dict[str, float | str]:
         """Return those of the dynamics."""
@@ -93,9 +107,11 @@ class BestSeen(Dynamics):
         """Return the couplings that the dynamics really applies."""
         return self.dynamics.perturb(coupling)
 
-    def start(self, inputs: JobInputs, *, first_run: int, n_runs: int) -> BestSeenBlock:
-        """Return a block of the dynamics whose energies are tracked."""
+    def start(self, inputs: JobInputs, *, first_run: int, n_runs: int) -> Block:
+        """Return a block of the dynamics whose energies are tracked, if they are to be."""
         block = self.dynamics.start(inputs, first_run=first_run, n_runs=n_runs)
+        if self.every is None:
+            return block
         return BestSeenBlock(block, inputs, n_runs=n_runs, every=self.every)
 
 
@@ -126,12 +142,17 @@ class BestSeenBlock(Block):
         """Make one round trip, and track the energy every `every` round trips."""
         self.block.advance(pump)
         if not self._tracks_itself:
-            track_after(self._tracker, np.ascontiguousarray(self.block.amplitudes()))
+            self._tracker.clock[0] += 1
+            if self._tracker.clock[0] % self._tracker.every == 0:
+                self._track()
 
     def amplitudes(self) -> NDArray[Any]:
         """Return each run's amplitudes at its lowest energy, the current one included."""
         if isinstance(self.block, TrackedBlock):
             self.block.track()
         else:
-            track(self._tracker, np.ascontiguousarray(self.block.amplitudes()))
+            self._track()
         return self._tracker.best[:, : self._n_runs]
+
+    def _track(self) -> None:
+        track(self._tracker, np.ascontiguousarray(self.block.amplitudes()))

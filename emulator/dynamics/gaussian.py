@@ -388,4 +388,4 @@ def gaussian_feedback() -> EmulatedCim:
         dac=Converter(full_scale=0.2),
         field_amplitude=0.12,
     )
-    return EmulatedCim(saturating, capabilities=capabilities)
+    return EmulatedCim(saturating, capabilities=capabilities, weakens_penalties=True)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_classes", "draw_comparison", "draw_numbers"]
 
-SPLITS = "#8a94a3"
 MAX_NAMED = 30  # classes whose counts are written out
 
 

@@ -51,6 +51,19 @@ def test_every_file_that_a_page_names_exists(page):
     assert missing == set()
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_every_name_that_a_page_places_in_a_module_is_defined_there(page):
+    places = r"`([\w.]+)(?:\([^`]*\))?`(?: in | \()`((?:cim_hal|emulator|qnn_train)/[\w/]+\.py)`"
+    missing = set()
+    for name, path in re.findall(places, page.read_text(encoding="utf-8")):
+        *classes, last = name.split(".")
+        text = (ROOT / path).read_text(encoding="utf-8")
+        kinds = [rf"class {each}\b" for each in classes]
+        kinds.append(rf"(?:def|class) {last}\b|^{last}\b.* =")
+        missing |= {name for kind in kinds if not re.search(kind, text, re.MULTILINE)}
+    assert missing == set()
+
+
 def test_the_pictures_are_of_this_code():
     assert PICTURES["stale"]() == [], "run python docs/pictures.py"
 

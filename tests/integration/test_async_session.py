@@ -166,6 +166,7 @@ def test_no_call_outlasts_its_deadline_while_nothing_goes_through(serving):
 # ---- the end --------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("collectable")
 def test_a_session_that_is_forgotten_lets_go_of_its_server(serving):
     async def forget(endpoint):
         device = await open_device_async(endpoint).open()

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
+import pytest
 from cim_machines import Annealer, Patient
 
 from cim_hal import IsingModel, PumpSchedule, open_device, open_device_async
@@ -110,6 +111,7 @@ def test_the_loop_is_never_blocked_by_a_call(serving):
         assert asyncio.run(asyncio.wait_for(main(endpoint), 60.0)) > 100
 
 
+@pytest.mark.usefixtures("collectable")
 def test_a_loop_that_ends_without_close_leaves_no_call_behind(serving):
     async def main(endpoint):
         device = await open_device_async(endpoint).open()

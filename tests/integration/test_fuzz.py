@@ -48,6 +48,7 @@ def test_mutated_messages_are_packets_or_refused_and_hold_twice_their_size_at_mo
     assert found.most_over <= ALLOWANCE
 
 
+@pytest.mark.usefixtures("collectable")
 def test_the_header_that_costs_most_to_read_stays_within_its_bound():
     # Empty maps are one byte on the wire and 64 in Python: while it is read, and no longer.
     maps = [[[{}] * 4096] * 4096][0][:15]

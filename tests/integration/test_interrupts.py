@@ -62,6 +62,7 @@ def use(endpoint: str, interruption: Interruption) -> None:
 
 # What was interrupted between making a socket and keeping it is left to the collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("collectable")
 def test_a_session_ends_wherever_it_is_interrupted(serving, monkeypatch):
     monkeypatch.setattr(connection, "ENDING_S", 0.05)
     at, is_interrupted = 0, True

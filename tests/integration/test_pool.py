@@ -437,6 +437,7 @@ def test_a_pool_that_was_forked_or_is_left_open_lets_both_processes_end(serving)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "fine", "")
 
 
+@pytest.mark.usefixtures("collectable")
 def test_a_pool_that_is_forgotten_closes_its_machines():
     driver: Driver = Annealer()
     pool = DevicePool([driver])

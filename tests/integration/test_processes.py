@@ -107,6 +107,7 @@ def test_a_machine_of_this_process_has_no_address_to_pickle(make):
         again.close()
 
 
+@pytest.mark.usefixtures("collectable")
 def test_sessions_that_are_forgotten_do_not_fill_the_server(serving):
     with (
         serving(Annealer(), limits=Limits(max_sessions=3)) as endpoint,
@@ -262,6 +263,7 @@ def test_an_interpreter_ends_although_a_thread_still_waits_and_nothing_was_close
         assert not watching.describe().busy  # it said goodbye, and its job was cancelled
 
 
+@pytest.mark.usefixtures("collectable")
 def test_a_session_of_a_server_that_is_gone_is_collected_in_a_moment(serving):
     with serving(Annealer()) as endpoint:
         device = open_device(endpoint)

@@ -92,6 +92,7 @@ def test_a_session_is_refused_after_a_fork(serving):
         assert device.describe().busy is False
 
 
+@pytest.mark.usefixtures("collectable")
 def test_a_connection_that_an_interrupt_took_from_its_owner_is_closed(serving):
     with serving(Annealer()) as endpoint:
         transport = ZmqTransport(endpoint)

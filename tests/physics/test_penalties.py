@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cim_hal import IsingModel, PumpSchedule, open_device
-from emulator.dynamics.penalties import weakened_penalty
+from cim_hal.model.penalties import weakened_penalty
 
 
 def choice(n: int, k: int, penalty: float) -> IsingModel:
@@ -61,3 +61,17 @@ def test_a_choice_under_a_strong_penalty_is_the_best_one(name):
     assert samples.best_energy == pytest.approx(costs[:10].sum(), rel=1e-3)
     assert 0 < float(samples.record.notes["penalty_share"]) < 0.1
     assert "penalty_share" not in set_gain.record.notes
+
+
+@pytest.mark.parametrize("name", ["emulator", "emulator-ideal"])
+def test_a_machine_that_reads_the_best_seen_weakens_a_penalty_too(name):
+    model = choice(40, 10, 300.0)
+    with open_device(name) as session:
+        last, best = (
+            session.sample(model, n_runs=16, seed=1, settings={"every": every}) for every in (0, 10)
+        )
+    costs = np.sort(np.random.default_rng(4).normal(size=40))
+    assert best.best_energy == pytest.approx(costs[:10].sum(), rel=1e-3)
+    assert best.energies.mean() < last.best_energy
+    assert "penalty_share" not in last.record.notes
+    assert 0 < float(best.record.notes["penalty_share"]) < 0.1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,8 +23,12 @@ class Module:
 
     name: str
     path: Path
-    text: str
-    tree: ast.Module = field(repr=False)
+    text: str = field(repr=False)
+
+    @cached_property
+    def tree(self) -> ast.Module:
+        """The syntax tree: of all modules it takes seconds, and many questions need none."""
+        return ast.parse(self.text)
 
     @property
     def n_lines(self) -> int:
@@ -72,7 +76,7 @@ def modules() -> Mapping[str, Module]:
     for path in chain.from_iterable((ROOT / package).rglob("*.py") for package in PACKAGES):
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         text = path.read_text(encoding="utf-8")
-        found[name] = Module(name, path, text, ast.parse(text))
+        found[name] = Module(name, path, text)
     return found
 
 

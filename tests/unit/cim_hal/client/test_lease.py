@@ -79,6 +79,7 @@ def test_a_lock_is_renewed_while_it_is_held(machine):
             theirs.lock()
 
 
+@pytest.mark.usefixtures("collectable")
 def test_a_lease_that_is_forgotten_runs_out(machine):
     with open_device(machine) as mine, open_device(machine) as theirs:
         lease = mine.lock()

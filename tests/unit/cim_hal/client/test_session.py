@@ -170,6 +170,7 @@ def test_closing_ends_the_running_job_and_closes_the_driver_once():
         device.sample(PAIR)
 
 
+@pytest.mark.usefixtures("collectable")
 def test_a_session_that_is_forgotten_closes_its_driver():
     driver = Annealer()
     device = open_device(driver)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
 from cim_hal import Capabilities, CapabilityError, IsingModel, ModelError, lower, lower_by
 from cim_hal.machine.policies import POLICIES, Policy
+from cim_hal.model.enumeration import all_energies
 
 ALL = (*POLICIES, "quantile:0.9", "splitting:0.9")
 
@@ -177,3 +180,34 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(CapabilityError, match="auxiliary spins; fewer with splitting:QUANTILE"):
         lower_by("splitting", model, machine(3, max_spins=12))
     assert lower_by("max", model, machine(None)).model is model
+
+
+def choice(n: int, k: int, penalty: float) -> IsingModel:
+    """Choose the k cheapest of n, under a penalty far above the costs."""
+    Q = penalty * (np.ones((n, n)) - 2 * k * np.eye(n)) + np.diag(np.linspace(-1, 1, n))
+    return IsingModel.from_qubo(Q, offset=penalty * k**2)
+
+
+def ground_states(model: IsingModel) -> list[int]:
+    energies = all_energies(model)
+    return np.flatnonzero(energies <= energies.min() + 1e-9).tolist()
+
+
+@pytest.mark.parametrize("bits", [None, 8])
+def test_weakening_keeps_the_optimum_that_few_levels_lose(bits):
+    model, here = choice(14, 4, 1000.0), machine(bits, field_bits=bits or 16)
+    lowered = lower_by("weakening", model, here)
+    assert ground_states(lowered.rounded) == ground_states(model) == [0b1111]
+    assert 0 < lowered.penalty_share < 0.1
+    assert lowered.model.n_spins == 14
+    assert lowered.energy_error > 0
+    plain = lower_by("max", model, here).rounded
+    assert len(ground_states(plain)) == (1 if bits is None else math.comb(14, 4))
+
+
+def test_weakening_sends_other_models_as_they_are_or_rounded():
+    model = drawn(2)
+    assert lower_by("weakening", model, machine(None)).model is model
+    lowered = lower_by("weakening", model, machine(4))
+    assert (numbers(lowered.model) == numbers(lower_by("max", model, machine(4)).rounded)).all()
+    assert lowered.penalty_share == 1

@@ -34,6 +34,7 @@ def test_another_field_is_taken_as_it_is():
     assert model.with_changes([], [], [], h=[0, 1, 0]).h.tolist() == [0, 1, 0]
 
 
+@pytest.mark.usefixtures("collectable")
 def test_a_chain_of_changes_does_not_keep_its_beginning_alive():
     model = IsingModel.from_couplings(J)
     changed = model.with_changes([0], [1], [3.0])

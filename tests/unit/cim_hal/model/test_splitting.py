@@ -35,7 +35,7 @@ def test_ground_states_are_those_of_the_model_and_all_of_them(bits, field_bits):
     top = 2 ** (bits - 1) - 1
     field_top = top if field_bits is None else 2 ** (field_bits - 1) - 1
     n_enumerated = n_split = 0
-    for seed in range(400):
+    for seed in range(100):
         model = drawn(seed, largest=3 * top)
         split = SplitModel.of(model, top, field_top)
         J = split.model.J if isinstance(split.model.J, np.ndarray) else split.model.J.toarray()
@@ -46,8 +46,8 @@ def test_ground_states_are_those_of_the_model_and_all_of_them(bits, field_bits):
         n_enumerated += 1
         n_split += split.model.n_spins > model.n_spins
         assert ground_states(split.model, model.n_spins) == ground_states(model, model.n_spins)
-    assert n_enumerated > 150
-    assert n_split > 80
+    assert n_enumerated > 35
+    assert n_split > 20
 
 
 def test_energies_differ_by_a_constant_where_copies_are_whole():

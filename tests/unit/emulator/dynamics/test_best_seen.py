@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from cim_hal import Capabilities, IsingModel
+from cim_hal import (
+    Capabilities,
+    IsingModel,
+    PumpSchedule,
+    SampleSet,
+    TraceRequest,
+    open_device,
+)
 from emulator import (
     AmplitudeHeterogeneityCorrection,
     BestSeen,
@@ -95,6 +102,7 @@ def test_energies_of_a_block_are_those_of_what_it_reads_out(dynamics):
         some = model(21, integer=integer)
         wired = inputs(some, largest_code=dynamics.largest_code)
         block = BestSeen(dynamics=dynamics).start(wired, first_run=0, n_runs=16)
+        assert isinstance(block, BestSeenBlock)
         for pump in np.linspace(0, 1, 200):
             block.advance(pump)
         spins = np.where(block.amplitudes() < 0, -1, 1).T
@@ -137,3 +145,37 @@ def test_physical_machines_can_be_observed_too(dynamics, energies_of):
 def test_less_than_one_round_trip_between_looks_is_refused():
     with pytest.raises(ValueError, match="every = 0"):
         BestSeen(dynamics=MeanField(), every=0)
+
+
+@pytest.mark.parametrize(
+    "target", ["emulator", "emulator-ideal", "emulator-mean-field", "emulator-gaussian"]
+)
+def test_a_job_may_ask_a_machine_that_reads_its_last_record_for_the_best(target):
+    some, short = model(20, integer=True), PumpSchedule((0.0, 1.1), 200)
+    trace = TraceRequest(every=50, runs=3)
+
+    def sampled(**settings: float) -> SampleSet:
+        given = {"n_runs": 16, "seed": 3, "settings": settings, "trace": trace}
+        return session.sample(some, short, **given)
+
+    with open_device(target) as session:
+        last, asked, often = sampled(), sampled(every=0), sampled(every=1)
+        offered = {setting.name: setting for setting in session.capabilities.settings}["every"]
+    assert (offered.default, offered.low, offered.searched) == (0, 0, False)
+    np.testing.assert_array_equal(asked.amplitudes, last.amplitudes)
+    assert often.trace is not None
+    assert last.trace is not None
+    np.testing.assert_array_equal(often.trace.amplitudes, last.trace.amplitudes)
+    assert (often.energies <= last.energies).all()
+    assert often.energies.sum() < last.energies.sum()
+
+
+def test_an_algorithm_that_reads_its_last_weakens_no_penalty():
+    n, penalty = 30, 300.0
+    Q = penalty * (np.ones((n, n)) - 16 * np.eye(n)) + np.diag(np.linspace(-1, 1, n))
+    with open_device("emulator-simcim") as session:
+        notes = [
+            session.sample(IsingModel.from_qubo(Q), seed=1, settings={"every": every}).record.notes
+            for every in (0, 10)
+        ]
+    assert ["penalty_share" in each for each in notes] == [False, True]

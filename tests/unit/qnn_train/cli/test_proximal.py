@@ -133,19 +133,16 @@ def test_a_model_file_is_refined_and_its_loss_told(tmp_path, monkeypatch, capsys
     assert third["history"] == second["history"]
 
 
-@pytest.mark.parametrize(
-    ("more", "sentence"),
-    [
-        (["--hidden", "3"], "layers 16-4-majority, not 16-3-majority"),
-        (["--classes", "1,2"], "classes (3, 6), not (1, 2)"),
-        (["--grid", "2"], "grid 4, not 2"),
-    ],
-)
-def test_a_model_file_of_something_else_is_refused(tmp_path, monkeypatch, capsys, more, sentence):
+def test_a_model_file_of_something_else_is_refused(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     small = ["proximal", "--recipe", "pairs-4x4", "--oracle", "descent", "--runs", "2", "--quiet"]
     assert run(program, [*small, "--sweeps", "1", "--out", "first"]) == 0
-    assert run(program, [*small, "--init", "first/model.npz", *more]) == 2
-    assert sentence in capsys.readouterr().err.replace("\n", " ")
+    for more, sentence in (
+        (["--hidden", "3"], "layers 16-4-majority, not 16-3-majority"),
+        (["--classes", "1,2"], "classes (3, 6), not (1, 2)"),
+        (["--grid", "2"], "grid 4, not 2"),
+    ):
+        assert run(program, [*small, "--init", "first/model.npz", *more]) == 2
+        assert sentence in capsys.readouterr().err.replace("\n", " ")
     assert run(program, ["--init", "first/model.npz", "--quiet"]) == 2
     assert "not qcgd" in capsys.readouterr().err

@@ -50,8 +50,16 @@ def test_a_recipe_of_several_hidden_layers_is_kept(pair, tmp_path):
     assert str(again.recipe.architecture) == "4-2-2-1"
 
 
-@pytest.mark.parametrize("pack", [False, True])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("method", "pack"),
+    [
+        *((method, False) for method in METHODS),
+        *(
+            pytest.param(method, True, marks=() if method == "qcgd" else pytest.mark.slow)
+            for method in METHODS
+        ),
+    ],
+)
 def test_it_goes_on_bit_for_bit_after_every_step(method, pack, pair, session, tmp_path):
     options = {"method": method, "pack": pack}
     whole, there = training(pair, session, **options), None
