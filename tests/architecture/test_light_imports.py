@@ -56,6 +56,14 @@ def test_an_import_of_cim_hal_imports_the_names_when_they_are_used():
     assert _imported_by(code).split() == ["[]", "False", "True"]
 
 
+def test_servers_and_clients_do_without_files_of_models():
+    code = (
+        "import sys, cim_hal.server.service, cim_hal.client.session; "
+        "print([name for name in sys.modules if 'cim_hal.model' in name and 'file' in name])"
+    )
+    assert _imported_by(code) == "[]"
+
+
 def test_a_client_does_without_the_core_of_the_server():
     code = "import sys, cim_hal.client.session; print('cim_hal.protocol.core' in sys.modules)"
     assert _imported_by(code) == "False"
