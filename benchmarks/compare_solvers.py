@@ -64,6 +64,7 @@ METHODS = {
     "random, fourfold": RandomSearch(n_samples=4 * RUNS),  # as many as four parts in a task give
 }
 MACHINE = "machine"
+SEARCHES = ("descent", "annealing", "descent*", "annealing*")
 HOST = {"descent": DescentOracle, "annealing": AnnealingOracle}
 
 
@@ -191,20 +192,33 @@ def table(args: argparse.Namespace) -> None:
 
 
 def replaced(rows: list[dict]) -> None:
-    """Print each method with the machine replaced, and how far the machine is ahead of it."""
-    print("\n| pair | method | searches | seeds | test (%) | machine ahead by | CPU s |")
-    print("|---|---|---|---|---|---|---|")
-    found: dict[tuple[str, str, str], dict[int, dict]] = {}
+    """Print each method with the machine replaced; in brackets how far the machine is ahead.
+
+    Searches a multiple of the runs of the machine stand together, whatever the multiple.
+    """
+    found: dict[tuple[str, ...], dict[int, dict]] = {}
     for row in rows:
-        found.setdefault((row["pair"], row["method"], search_of(row)), {})[row["seed"]] = row
-    for (pair, label, search), of in sorted(found.items()):
-        machine = found[pair, label, MACHINE]
-        ahead = [machine[seed]["test"] - row["test"] for seed, row in of.items()]
-        cells = [pair, label, search, str(len(of)), interval([row["test"] for row in of.values()])]
-        cells.append("" if search == MACHINE else interval(ahead, sign=True))
-        spent = [row["cpu"] for row in of.values() if "cpu" in row]
-        cells.append(f"{np.mean(spent):.1f}" if spent else "")
-        print("| " + " | ".join(cells) + " |")
+        name, times, _ = search_of(row).partition("*")
+        found.setdefault((row["pair"], row["method"], name + times), {})[row["seed"]] = row
+    print("\n| pair | method | machine | " + " | ".join(SEARCHES) + " |\n" + "|---" * 7 + "|")
+    for pair, label in product(PAIRS, METHODS):
+        machine = found.get((pair, label, MACHINE), {})
+        others = [found.get((pair, label, search), {}) for search in SEARCHES]
+        if any(others):
+            cells = [pair, label, interval([row["test"] for row in machine.values()])]
+            cells += [compared(machine, of) if len(of) > 1 else "" for of in others]
+            print("| " + " | ".join(cells) + " |")
+
+
+def compared(machine: dict[int, dict], others: dict[int, dict]) -> str:
+    """Return the mean of a search, the machine's lead on the same seeds, seeds and CPU time."""
+    of = others.values()
+    lead = interval(
+        [machine[seed]["test"] - row["test"] for seed, row in others.items()], sign=True
+    )
+    told = f"**{lead}**" if abs(float(lead.split()[0])) > float(lead.split()[2]) else lead
+    spent = float(np.mean([row["cpu"] for row in of]))
+    return f"{interval([row['test'] for row in of])} ({told}; {len(of)}; {spent:.1f} s)"
 
 
 def interval(values: list[float], *, sign: bool = False) -> str:

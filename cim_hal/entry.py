@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from importlib import import_module
 from typing import NoReturn
 
@@ -20,6 +21,7 @@ INTERRUPTED = 130  # the exit status after Ctrl-C, as shells have it
 def run_program(place: str) -> NoReturn:
     """Import the click command at ``module:attribute``, run it, and end this process."""
     _exit_at_interrupts()
+    _see_current_folder()
     module, _, attribute = place.partition(":")
     program, run = getattr(import_module(module), attribute), import_module("cim_hal.console").run
     try:
@@ -34,6 +36,14 @@ def accept_interrupts() -> None:
     """Let Ctrl-C raise `KeyboardInterrupt` again: a command is imported and about to begin."""
     if signal.getsignal(signal.SIGINT) is _exit:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _see_current_folder() -> None:
+    """Let ``module:factory`` name a module of the current folder, after all that is installed."""
+    with suppress(FileNotFoundError):  # the folder was deleted
+        here = os.getcwd()  # noqa: PTH109  pathlib is not imported yet
+        if not {"", here}.intersection(sys.path):
+            sys.path.append(here)
 
 
 def _exit_at_interrupts() -> None:

@@ -25,6 +25,7 @@ extensions = [
     "formulas",
     "public_names",
     "llms",
+    "plain_addresses",
     "sphinx_gallery.gen_gallery",
 ]
 default_role = "py:obj"
@@ -53,6 +54,13 @@ autodoc_member_order = "bysource"
 napoleon_google_docstring = False
 napoleon_use_ivar = True
 smartquotes = False  # options of commands start with two hyphens
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:class", r".*"),  # types as docstrings say them, and those of other packages
+    ("py:obj", r"[a-z_]\w*|[A-Z]"),  # parameters and attributes stand in the same quotes as names
+    ("py:obj", r"(qnn-train|serve) .*"),  # commands, in the help of others
+    ("py:exc", r"CheckpointError|NotApplicable|ValidationError"),  # no page: other tables have them
+]
 suppress_warnings = ["ref.python"]  # an attribute of the same name in two classes
 
 # Tutorials are scripts: run as the pages are built, once until they change, and shown with what

@@ -1,6 +1,7 @@
 """Look at the built pages as a reader without a network does.
 
-python docs/look.py docs/_build/html              nothing in a page comes from elsewhere (a second)
+python docs/look.py docs/_build/html              nothing in a page comes from elsewhere, and links
+                                                  to elsewhere are well-formed (a second)
 python docs/look.py docs/_build/html --browser    every page in a browser, wide and on a phone
     --pictures DIR writes what is seen, of the pages named by --page
 """
@@ -25,6 +26,9 @@ LOADED = re.compile(
     rf"<(?:script|img|iframe|source|video|embed)\b[^>]*?\bsrc=[\"']?({ELSEWHERE}[^\"' >]*)"
     rf"|<link\b(?![^>]*rel=\"canonical\")[^>]*?\bhref=[\"']?({ELSEWHERE}[^\"' >]*)"
 )
+LINK = re.compile(r"<a\b[^>]*?\bhref=\"((?:[a-z]+:)?//[^\"]*)\"")
+GOOD_LINK = re.compile(r"https://([a-z0-9-]+\.)+[a-z]{2,}(/([^\s<>]*[^\s<>.,;])?)?")
+PLACEHOLDER = re.compile(r"(?i)//([^/]*\.)?(example|test|invalid|localhost)\b|\b(todo|fixme)\b")
 STYLED = re.compile(rf"(?:url\([\"']?|@import\s+[\"'])({ELSEWHERE}[^\"')]*)")
 # What an element says that makes the page wider than the window, for whoever has to find it.
 WIDEST = """(() => {
@@ -47,6 +51,14 @@ def loaded_from_elsewhere(folder: Path) -> Iterator[str]:
     for path in sorted(folder.rglob("*.css")):
         for found in STYLED.finditer(path.read_text(encoding="utf-8")):
             yield f"{path.relative_to(folder)}: {found[1]}"
+
+
+def doubtful_links(folder: Path) -> Iterator[str]:
+    """Yield each link to another computer that is not https, malformed, or a placeholder."""
+    for path in sorted(folder.rglob("*.html")):
+        for url in LINK.findall(path.read_text(encoding="utf-8")):
+            if not GOOD_LINK.fullmatch(url) or PLACEHOLDER.search(url):
+                yield f"{path.relative_to(folder)}: a link to {url}"
 
 
 def seen_by(browser: Browser, path: Path, size: tuple[int, int]) -> Iterator[str]:
@@ -85,7 +97,7 @@ def main() -> int:
     parser.add_argument("--page", action="append", default=[])
     parser.add_argument("--pictures", type=Path)
     arguments = parser.parse_args()
-    faults = list(loaded_from_elsewhere(arguments.folder))
+    faults = [*loaded_from_elsewhere(arguments.folder), *doubtful_links(arguments.folder)]
     if arguments.browser:
         faults += look(arguments.folder, arguments.page, arguments.pictures)
     for fault in faults:

@@ -207,7 +207,7 @@ wave that drives the crystal (the second harmonic) and at the crystal.""",
 
         .. math:: A_s^2 = \frac{2}{L}\,\frac{P_{th}/f}{hc/\lambda}
 
-        The coupled waves of `crystal.gain_series` conserve energy. With little loss all of the
+        The coupled waves of ``crystal.gain_series`` conserve energy. With little loss all of the
         pump is converted at p = 2, that is :math:`4P_{th}/f = 2L A_s^2\,hc/\lambda`. Pulses are
         taken to be flat and to overlap perfectly.
         """
@@ -289,7 +289,7 @@ wave that drives the crystal (the second harmonic) and at the crystal.""",
     def measurement_feedback(
         self, detector: HomodyneDetector, *, adc: Converter, dac: Converter
     ) -> MeasurementFeedback:
-        """Return the dynamics of this cavity; change the rest with `dataclasses.replace`.
+        """Return the dynamics of this cavity; change the rest with ``dataclasses.replace``.
 
         Parameters
         ----------

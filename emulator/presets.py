@@ -87,7 +87,7 @@ class Preset:
     sources : tuple of str
         Publications and manuals.
     published : tuple of str
-        Which of `NUMBERS` are in a source, as far as we have checked. All else is assumed.
+        Which of ``NUMBERS`` are in a source, as far as we have checked. All else is assumed.
 
     Raises
     ------
@@ -126,7 +126,7 @@ class Preset:
 
     @property
     def assumed(self) -> tuple[str, ...]:
-        """Which of `NUMBERS` are assumed."""
+        """Which of ``NUMBERS`` are assumed."""
         return tuple(name for name in NUMBERS if name not in self.published)
 
     def machine(self) -> EmulatedCim:

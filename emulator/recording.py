@@ -45,7 +45,7 @@ class TraceFile:
     ----------
     path : Path
     request : TraceRequest
-        Which frames, of how many runs; without the limit of `MAX_TRACE_BYTES`.
+        Which frames, of how many runs; without the limit of ``MAX_TRACE_BYTES``.
     """
 
     path: Path

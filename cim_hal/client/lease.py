@@ -133,8 +133,8 @@ class LockMethods(SessionPart):
 class Lease:
     """The lock of a machine, held by one session; a context manager that releases it.
 
-    Made by `Session.lock`. A thread renews it, three times in the time it would last otherwise. If
-    that fails for too long, because this process was stopped or the network is down, the lock
+    Made by ``Session.lock``. A thread renews it, three times in the time it would last otherwise.
+    If that fails for too long, because this process was stopped or the network is down, the lock
     ends; the server then refuses what uses the machine with `LeaseLostError`.
     """
 

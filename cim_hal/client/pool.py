@@ -48,7 +48,7 @@ END_S = 5.0  # for goodbyes to machines
 class DevicePool:
     """Several machines as one; a context manager. Any thread may use it.
 
-    It looks like a `concurrent.futures.Executor` for samples, and may stand wherever a session is
+    It looks like a ``concurrent.futures.Executor`` for samples, and may stand wherever a session is
     sampled from. A job goes to a machine that can do it, that holds its couplings if possible,
     and that is expected to be free soonest; each has at most two at a time. The jobs of a machine
     that dies go to the others, with the same seeds; so do jobs that failed with an error that is
@@ -224,7 +224,7 @@ class DevicePool:
     def as_completed(
         jobs: Iterable[Future[SampleSet]], *, timeout_s: float | None = None
     ) -> Iterator[Future[SampleSet]]:
-        """Yield jobs as they end; see `concurrent.futures.as_completed`."""
+        """Yield jobs as they end; see ``concurrent.futures.as_completed``."""
         jobs = require_each("jobs", jobs, Future, ModelError, hint="pass what `submit` returned")
         seconds = None if timeout_s is None else duration("timeout_s", timeout_s, ModelError)
         return concurrent.futures.as_completed(jobs, None if seconds == math.inf else seconds)

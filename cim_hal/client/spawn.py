@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -26,6 +27,13 @@ __all__ = ["READY", "SpawnedServer", "spawn_server"]
 READY = "ready: "
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 STOP_TIMEOUT_S = 15.0
+# What the caller can import the server can: a driver beside the caller's script, above all.
+CODE = """
+import json, sys
+sys.path[:] = dict.fromkeys([*json.loads(sys.argv.pop(1)), *sys.path])
+from cim_hal.cli import main
+main()
+"""
 
 
 def spawn_server(
@@ -43,7 +51,8 @@ def spawn_server(
     Parameters
     ----------
     target : str, path or MachineConfig
-        Name of an installed driver, ``module:factory``, or a machine file.
+        Name of an installed driver, ``module:factory`` of anything that this process can import,
+        or a machine file.
     endpoint : str
         Where it listens; a free port of this machine by default.
     timeout_s : float
@@ -78,7 +87,7 @@ def spawn_server(
     timeout_s = duration("timeout_s", timeout_s, ModelError)
     if threads is not None:
         threads = whole_number("threads", threads, ModelError, 1)
-    command = [sys.executable, "-m", "cim_hal.cli", "serve", config.driver]
+    command = [sys.executable, "-c", CODE, json.dumps(sys.path), "serve", config.driver]
     command += ["--machine-json", config.model_dump_json()]
     command += ["--bind", endpoint, "--no-journal", "--until-stdin-closes"]
     stderr = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115

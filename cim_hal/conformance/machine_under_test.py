@@ -41,7 +41,7 @@ class NotApplicable(Exception):  # noqa: N818
 
 
 def require(holds: bool, said: str) -> None:  # noqa: FBT001  reads as an assertion
-    """Raise `CheckFailed` with the observation `said`, unless the promise `holds`."""
+    """Raise ``CheckFailed`` with the observation `said`, unless the promise `holds`."""
     if not holds:
         raise CheckFailed(said)
 
@@ -138,7 +138,7 @@ class MachineUnderTest:
         return found
 
     def require_often(self, hits: NDArray[np.bool_], what: str, *, more_than: float = 0.5) -> float:
-        """Return the share of hits; raise `CheckFailed` where chance explains them."""
+        """Return the share of hits; raise ``CheckFailed`` where chance explains them."""
         share = float(hits.mean())
         p = chance(int(hits.sum()), len(hits), more_than)
         require(

@@ -33,7 +33,7 @@ class Check:
     promise : str
         The promise, as a sentence.
     run : callable
-        Makes the check; may return a finding. Raises `CheckFailed` or `NotApplicable`.
+        Makes the check; may return a finding. Raises ``CheckFailed`` or ``NotApplicable``.
     """
 
     name: str

@@ -48,7 +48,7 @@ class Setting(Record):
     is_chosen : bool
         Whether the default is that of a machine file, and not the driver's own.
     searched : bool
-        Whether `cim-hal tune` tries other values; not where it says what is wrong with a machine.
+        Whether ``cim-hal tune`` tries other values; not where it says what is wrong with a machine.
 
     Raises
     ------

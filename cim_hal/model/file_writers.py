@@ -86,8 +86,8 @@ def write_model(
         Text that ends with ``.gz``, ``.bz2`` or ``.xz`` is compressed.
     model : IsingModel
     layout : str, optional
-        One of `LAYOUTS`, by default what the suffix says; one that is read as something else under
-        that suffix is refused.
+        One of ``LAYOUTS``, by default what the suffix says; one that is read as something else
+        under that suffix is refused.
     drop_offset : bool
         Leave the constant of the energy out where the layout has no place for one.
 

@@ -86,7 +86,7 @@ class Toxic(ABC):
 
     @abstractmethod
     async def send(self, segment: Segment, link: Link, forward: Forward) -> None:
-        """Forward a segment, changed, late, or not at all; `ConnectionCut` ends the connection."""
+        """Forward a segment, changed, late or not at all; ``ConnectionCut`` ends the connection."""
 
     async def close(self, link: Link) -> None:  # noqa: B027  an optional method
         """Wait, if need be, before the end of the stream is passed on."""

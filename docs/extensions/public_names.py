@@ -68,8 +68,12 @@ def link(
     """Resolve a name of the language Python that was not found as it was written."""
     if node.get("refdomain") != "py":
         return None
-    public = NAMES.get(node["reftarget"]) or NAMES.get(node["reftarget"].rpartition(".")[2])
-    if public is None or public == node["reftarget"]:
+    asked = node["reftarget"]
+    owner, _, last = asked.rpartition(".")
+    public = NAMES.get(asked) or NAMES.get(last)
+    if public is None and owner in NAMES:  # a method
+        public = f"{NAMES[owner]}.{last}"
+    if public is None or public == asked:
         return None
     domain = env.domains.python_domain
     return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", public, node, content)

@@ -10,7 +10,7 @@ network on a table. The same program runs on a real machine: only the name of th
 # Open a machine
 # --------------
 #
-# `emulator` is a measurement-feedback coherent Ising machine made of equations. A machine says what
+# `emulator` is an emulated coherent Ising machine with measurement feedback. A machine says what
 # it can do. Others are listed by ``cim-hal list``; :doc:`which one </how-to/which-emulator>`
 # depends on your question.
 
@@ -20,6 +20,7 @@ session = open_device("emulator")
 machine = session.capabilities
 print(machine.name, machine.max_spins, "spins,", machine.coupling_bits, "bits")
 print(machine.default_schedule)
+assert machine.default_schedule.round_trips == 2000
 
 # %%
 # State a model
@@ -53,6 +54,7 @@ samples = session.sample(model, n_runs=64, seed=7, trace=TraceRequest(every=5, r
 print(samples.best, samples.best_energy)
 print(f"{samples.success_probability(-10.5):.0%} of the runs found it")
 assert samples.best_energy == -10.5
+assert (hits := samples.success_probability(-10.5)) > 0.9, hits
 
 # %%
 # The record says how the model was fitted to the machine, and the seed repeats the run exactly.
@@ -101,6 +103,7 @@ from sklearn.model_selection import train_test_split
 from qnn_train import QuantizedNetworkClassifier
 
 X, y = load_iris(return_X_y=True)
+assert X.shape == (150, 4)
 X_train, X_test, y_train, y_test = train_test_split(X, y, stratify=y, random_state=0)
 network = QuantizedNetworkClassifier(
     hidden=4, device="emulator-dsb", sweeps=4, n_runs=8, random_state=1
@@ -123,9 +126,11 @@ for name, each in {"few bits": network, "logistic regression": plain}.items():
     right = int((each.predict(X_test) == y_test).sum())
     found = wilson(right / len(y_test), len(y_test))
     print(f"{name}: {right} of {len(y_test)} right, {found.low:.2f} to {found.high:.2f}")
+    assert len(y_test) == 38
+    assert right > 34
 
 # %%
-# On 38 samples these intervals are wide: they say that the network works, not which model is
+# On 38 samples these intervals are wide: they show that the network works, not which model is
 # better.
 #
 # Next

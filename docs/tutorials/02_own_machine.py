@@ -13,7 +13,7 @@ machine by an address, with a queue, exact repeats and quantization done for the
 # `describe` says what the machine can do. `run` takes a program from vacuum to a readout. The
 # server calls it from one thread, and only with programs that fit what `describe` said: couplings
 # are integers of the right number of bits. This is the whole file ``bench_cim.py``; replace
-# `PretendFpga` by your own library. ``cim-hal new-driver bench-1`` makes a package like it, with
+# ``PretendFpga`` by your own library. ``cim-hal new-driver bench-1`` makes a package like it, with
 # tests.
 #
 # .. literalinclude:: ../tutorials/bench_cim.py
@@ -37,7 +37,7 @@ assert square.cut(samples.best) == 4
 #
 # `conform` holds the machine against what its driver says of it: signs, places, limits, seeds,
 # cancelling. Its witness is its own: nothing is believed because the machine says so. From the
-# shell it is ``cim-hal conform bench_cim:BenchCim``.
+# shell it is ``cim-hal conform bench_cim:BenchCim``, in the folder of ``bench_cim.py``.
 
 from cim_hal.conformance import MachineUnderTest, conform
 
@@ -66,15 +66,15 @@ with open_device(EverySecondInverted()) as session:
     ]
 for verdict in failed:
     print(f"{verdict.name}: {verdict.said}")
-assert failed
+assert {"coupling-signs", "right-places"} <= {verdict.name for verdict in failed}
 
 # %%
 # Serve it
 # --------
 #
-# ``cim-hal serve bench_cim:BenchCim --bind tcp://127.0.0.1:5555`` serves any importable driver, in
-# a process of its own: if the driver crashes, the job fails with the reason, and the server goes
-# on. `spawn_server` is the same for programs.
+# ``cim-hal serve bench_cim:BenchCim --bind tcp://127.0.0.1:5555`` serves any driver that can be
+# imported, also from the current folder. The driver has its own process: if it crashes, the job
+# fails with the reason, and the server goes on. `spawn_server` does the same for programs.
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -194,7 +194,7 @@ class Dynamics(ABC):
     follows_energy : bool
         Whether energies are computed during a run.
     block : callable
-        Takes the dynamics, inputs, the first run, and how many; returns a `Block`.
+        Takes the dynamics, inputs, the first run, and how many; returns a ``Block``.
     """
 
     precision: Precision

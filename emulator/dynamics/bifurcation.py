@@ -231,7 +231,8 @@ class SimulatedBifurcation(Dynamics):
     oscillator (y = 0), with f = x (ballistic) or the sign of x (discrete). The pump is the
     papers' :math:`a(t)` in units of :math:`a_0 = 1`: from 0 to 1. A round trip is one symplectic
     Euler step, of order 1. The product of the discrete variant is exact for integer couplings.
-    Of modes of J far below all others it feeds back amplitudes (`emulator.dynamics.strong_modes`).
+    Of modes of J far below all others it feeds back amplitudes
+    (``emulator.dynamics.strong_modes``).
 
     The step is `time_step` or, where it is shorter, the share `stability` of the longest stable
     one (`longest_stable_step`), from an estimate of the smallest eigenvalue of J.

@@ -241,7 +241,7 @@ class GaussianFeedback(SteppedDynamics):
     that of a lone oscillator at p = 2, :math:`X = \sqrt2A_s`; converters see such amplitudes, and
     drives in units of the linear loss. Without them :math:`F_i = \xi(\sum_jJ_{ij}\tilde X_j +
     \sqrt2A_s h_ia)` with :math:`\xi = (1 + j_0)\,g_c/|J|`, and :math:`|J|` is the norm of a weakly
-    coupled row (`CouplingMatrix`).
+    coupled row (``CouplingMatrix``).
 
     Notes
     -----

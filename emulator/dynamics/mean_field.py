@@ -305,7 +305,7 @@ class MeanField(SteppedDynamics):
               + s\,dW_i, \qquad \xi = g / |J|
 
     with f the feedback, F a clip at `drive_limit`, and :math:`|J|` the norm of a weakly coupled
-    row (`CouplingMatrix`). The drift S under a drive D is one of
+    row (``CouplingMatrix``). The drift S under a drive D is one of
 
     ========  ===============================================  =================================
     cubic     :math:`(p - 1 - x^2)\,x + D`                     a parametric oscillator
@@ -314,7 +314,7 @@ class MeanField(SteppedDynamics):
     clip      :math:`(p - 1)\,x + D`, walls at :math:`\pm 1`   SimCIM without momentum
     ========  ===============================================  =================================
 
-    (`emulator.dynamics.saturation`). Time is in lifetimes of the field; a round trip is one step
+    (``emulator.dynamics.saturation``). Time is in lifetimes of the field; a round trip is one step
     of length `time_step`. Runs start from independent normal amplitudes of width
     `initial_width`. With additive noise Itô and Stratonovich agree: any integrator will do. The
     opto-electronic loop in discrete time, :math:`x \leftarrow \cos^2(p\,x + D - \pi/4) - 1/2`, is

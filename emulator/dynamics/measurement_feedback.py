@@ -166,11 +166,11 @@ class MeasurementFeedback(Dynamics):
     One round trip of pulse i, with mean :math:`\mu` and variance :math:`\sigma` of X:
 
     1. injection :math:`\mu \to \mu + f_i`, with :math:`f_i` from `delay` round trips ago;
-    2. crystal :math:`\mu \to G\mu` (`crystal.gain_series`); the variance is that of the crystal
-       linearized about the mean, the pump's vacuum included (`crystal.amplified_variance`);
+    2. crystal :math:`\mu \to G\mu` (``crystal.gain_series``); the variance is that of the crystal
+       linearized about the mean, the pump's vacuum included (``crystal.amplified_variance``);
     3. loss :math:`\mu \to \sqrt\eta\mu,\ \sigma \to \eta\sigma + (1 - \eta)/2`;
     4. out-coupling of a share R to a homodyne detector, whose record m is drawn and conditions
-       :math:`\mu` and :math:`\sigma` (`round_trip.measured`);
+       :math:`\mu` and :math:`\sigma` (``round_trip.measured``);
     5. ADC to codes; integer product with J; DAC; the field :math:`f_i` to be injected:
 
     .. math:: f_i = \sqrt2 A_s L\;\mathrm{DAC}\Big(\frac{g}{|J|}\sum_j J_{ij}\,
@@ -180,7 +180,7 @@ class MeasurementFeedback(Dynamics):
     Converters thus see amplitudes in units of a lone oscillator's at twice threshold, and a
     drive in units of the linear loss: the mean obeys
     :math:`\dot x_i = (p - 1 - x_i^2)x_i + \mathrm{DAC}(\cdot)` in the limit of small L, and
-    :math:`|J|` is the norm of a weakly coupled row (`CouplingMatrix`). A full scale of the ADC
+    :math:`|J|` is the norm of a weakly coupled row (``CouplingMatrix``). A full scale of the ADC
     well below 1 makes the feedback sign-like once oscillators are bright, which takes away the
     heterogeneity of amplitudes, the main source of wrong minima; a full scale of the DAC keeps
     strongly coupled spins from dragging the rest. What is read is the last record, after its ADC.
@@ -243,7 +243,7 @@ have 1 or more.""",
         log=True,
         doc=r"""Share of the linear limit that is fed back at once.
 The rest of a mode that exceeds it, and stands out of the spectrum, comes slowly
-(`emulator.dynamics.stability`). Infinite, or as large as no model needs, to feed back all at
+(``emulator.dynamics.stability``). Infinite, or as large as no model needs, to feed back all at
 once.""",
     )
     imperfections: Imperfections = option(

@@ -267,7 +267,7 @@ class PositiveP(Dynamics):
               d\beta_i &= \Big[-(1 + j)\beta_i + \alpha_i(p - \beta_i^2/A_s^2)
               + \xi\sum_j J_{ij}\beta_j\Big]dt + \sqrt{p - \beta_i^2/A_s^2}\;dW'_i
 
-    in the sense of Itô, with :math:`\xi = g/|J|` (`CouplingMatrix`) and
+    in the sense of Itô, with :math:`\xi = g/|J|` (``CouplingMatrix``) and
     :math:`\langle a_i^{\dagger m}a_j^n\rangle = \langle\beta_i^m\alpha_j^n\rangle`, belong to
 
     .. math:: \dot\rho = \sum_i\Big(\tfrac p2[a_i^{\dagger2} - a_i^2, \rho]

@@ -269,7 +269,7 @@ class TruncatedWigner(Dynamics):
               = \tfrac12\big[(1 + j - \epsilon)\,\delta_{ij} - \xi J_{ij}\big]\,dt
 
     in the sense of Itô, with :math:`\xi = g/|J|` and :math:`|J|` the norm of a weakly coupled row
-    (`CouplingMatrix`), and :math:`\epsilon = 1/A_s^2` with `ordering_corrections`, else 0. In the
+    (``CouplingMatrix``), and :math:`\epsilon = 1/A_s^2` with `ordering_corrections`, else 0. In the
     sense of Stratonovich the same law has :math:`1/2A_s^2` more loss: half the derivative of the
     diffusion, :math:`\tfrac12\partial_c(c^2 + s^2)/2A_s^2 = c/2A_s^2`, moves to the drift. The
     photon operator is :math:`a = A_s(c + is)` in symmetric order, so vacuum has variance
@@ -306,7 +306,7 @@ class TruncatedWigner(Dynamics):
     of a row add up to less than the loss.
 
     Against the master equation of one and of two oscillators the corrected model holds for
-    :math:`1/A_s^2 \lesssim 0.1` (`emulator.reference`).
+    :math:`1/A_s^2 \lesssim 0.1` (``emulator.reference``).
     """
 
     saturation: float = shared.saturation(100.0)

@@ -22,7 +22,7 @@ class QuantizedNetworkRegressor(RegressorMixin, QuantizedNetworkEstimator):
     """A network of few-bit integers, trained with an Ising machine, for real answers.
 
     Each output is an integer times a scale plus an offset: two real numbers, fitted by least
-    squares to every network, that count in `NetworkSummary.n_reals` and not as bits. Trained by
+    squares to every network, that count in ``NetworkSummary.n_reals`` and not as bits. Trained by
     proximal block descent on the squared loss, answers being standardized inside. Networks that
     vote answer with their mean.
 

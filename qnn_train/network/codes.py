@@ -201,7 +201,7 @@ def bias_code(bits: int) -> ParameterCode:
     Raises
     ------
     AssemblyError
-        Fewer than 0 or more than `MAX_BITS` bits.
+        Fewer than 0 or more than ``MAX_BITS`` bits.
     """
     _check_bits(bits)
     if bits == 0:
@@ -216,7 +216,7 @@ def range_code(first: int, step: int, bits: int) -> ParameterCode:
     Raises
     ------
     AssemblyError
-        A step below 1, or a number of bits outside 1 to `MAX_BITS`.
+        A step below 1, or a number of bits outside 1 to ``MAX_BITS``.
     """
     _check_bits(bits)
     if step < 1 or bits == 0:

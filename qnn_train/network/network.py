@@ -56,7 +56,7 @@ class QuantizedNetwork:
         Raises
         ------
         AssemblyError
-            The last axis is not `architecture.n_bits`, or numbers other than 0 and 1.
+            The last axis is not ``architecture.n_bits``, or numbers other than 0 and 1.
         """
         words = np.asarray(bits)
         if words.ndim == 0 or words.shape[-1] != architecture.n_bits:

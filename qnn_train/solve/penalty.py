@@ -51,7 +51,7 @@ def default_weight(qcbo: Qcbo) -> float:
     """Return 1 + upper bound - lower bound of the objective, by its coefficients.
 
     Constraints of integers being violated by at least 1, no infeasible vector is then the optimum.
-    Read in the public code of qiskit-optimization (`LinearEqualityToPenalty`), whose default it
+    Read in the public code of qiskit-optimization (``LinearEqualityToPenalty``), whose default it
     is; dimod takes ten times the largest coefficient.
 
     Raises

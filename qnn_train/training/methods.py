@@ -275,7 +275,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 
 
 def method_named(name: str, *, batch: int, n_samples: int, seed: int) -> Method:
-    """Return a method of `METHODS`, with samples of a part, and size and seed of random draws.
+    """Return a method of ``METHODS``, with samples of a part, and size and seed of random draws.
 
     Raises
     ------

@@ -111,7 +111,7 @@ class Preparation:
     def stepper(
         self, session: Session | DevicePool | None, resume: Checkpoint | None = None
     ) -> QcboStepper:
-        """Return the method of the recipe, see `Problem.stepper`; a TrainingError if there is none.
+        """Return the recipe's method, see ``Problem.stepper``; a TrainingError if there is none.
 
         A CapabilityError if the program, or its largest part, does not fit the machine.
         """
@@ -248,7 +248,7 @@ def prepare(recipe: Recipe, pair: Pair) -> Preparation:
 
 
 class QcboStepper:
-    """Steps of the method of a recipe; arguments as of `Problem.stepper`.
+    """Steps of the method of a recipe; arguments as of ``Problem.stepper``.
 
     Raises
     ------

@@ -118,19 +118,19 @@ def _take(recipe: Recipe | ProximalRecipe, checks: Mapping[str, Check]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What to train by a method of `METHODS`, on what, and in how many calls of a machine.
+    """What to train by a method of ``METHODS``, on what, and in how many calls of a machine.
 
     Parameters
     ----------
     train_samples : int or None
         Images in the program, drawn evenly from the two classes of the training split; None for
-        all, which the methods of `ON_ALL` take.
+        all, which the methods of ``ON_ALL`` take.
     grid : int
         Cells along a side; the network has grid² inputs.
     levels : int or None
         Steps of an input a standard deviation of its cell's brightness, up to two deviations, see
-        `PooledLevels`; None for signs. Inputs cost a program no bits, steps make the numbers in its
-        equalities larger. Biases of the first layer are multiples of a deviation.
+        ``PooledLevels``; None for signs. Inputs cost a program no bits, steps make the numbers in
+        its equalities larger. Biases of the first layer are multiples of a deviation.
     hidden : int or tuple of int
         Sign neurons of the hidden layer, or of each; 0 is a single threshold unit.
     readout : {"majority", "trained"}
@@ -145,7 +145,7 @@ class Recipe:
     seed : int
         Of the draw of images, and of the machine.
     method : str
-        A key of `qnn_train.training.methods.METHODS`.
+        A key of ``qnn_train.training.methods.METHODS``.
     iterations : int
         Oracle calls. A step of a method on parts takes several, and is made whole.
     oracle : {"machine", "descent", "annealing", "exact"}
@@ -236,7 +236,7 @@ class ProximalRecipe:
     shift: int = 0  # pixels by which copies of the training images are moved; 0 for no copies
     mirror: bool = False  # whether there are copies with left and right exchanged
     grid: int = 4  # cells along a side; the network has grid² inputs
-    levels: int = 16  # of the features, see `PooledLevels`, as `cut` is
+    levels: int = 16  # of the features, see ``PooledLevels``, as `cut` is
     cut: int = 4
     # neurons of the hidden layer, or of each; 0 is a single layer
     hidden: int | tuple[int, ...] = 4

@@ -70,7 +70,7 @@ class RunReport:
     Attributes
     ----------
     method : str
-        Key of `qnn_train.training.methods.METHODS`, or ``"proximal"``.
+        Key of ``qnn_train.training.methods.METHODS``, or ``"proximal"``.
     dataset, classes, class_names
         What was told apart.
     network : str

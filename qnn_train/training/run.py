@@ -213,7 +213,7 @@ def run_recipe(
     n_runs: int | None = None,
     coupling_bits: int | None = None,
 ) -> Outcome:
-    """Make all steps of a `TrainingRun` and return its outcome.
+    """Make all steps of a ``TrainingRun`` and return its outcome.
 
     Parameters
     ----------

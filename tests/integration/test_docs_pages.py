@@ -53,6 +53,25 @@ def test_what_comes_from_elsewhere_is_found(tmp_path, line):
     assert len(list(LOOK["loaded_from_elsewhere"](tmp_path))) == 1
 
 
+@pytest.mark.parametrize(
+    ("url", "n_faults"),
+    [
+        ("https://arxiv.org/abs/2506.18240", 0),
+        ("https://doi.org/10.1103/PhysRevA.88.063853", 0),
+        ("https://github.com/Shopify/toxiproxy#toxics", 0),
+        ("http://arxiv.org/abs/2506.18240", 1),
+        ("tcp://127.0.0.1:5555", 1),
+        ("https://HOST:PORT/", 1),
+        ("https://arxiv.org/abs/2506.18240.", 1),
+        ("https://docs.example.org/page", 1),
+        ("https://github.com/TODO", 1),
+    ],
+)
+def test_a_link_that_leads_nowhere_is_found(tmp_path, url, n_faults):
+    (tmp_path / "page.html").write_text(f'<a href="page.html">here</a> <a class="x" href="{url}">x')
+    assert len(list(LOOK["doubtful_links"](tmp_path))) == n_faults
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "fault"),

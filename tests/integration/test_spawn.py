@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -24,6 +26,28 @@ def test_a_spawned_server_that_does_not_start_says_why():
         spawn_server("nobody")
     with spawn_server("cim_machines:Annealer") as server, pytest.raises(ConnectError, match="use"):
         spawn_server("cim_machines:Annealer", endpoint=server.endpoint)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        (Path(sys.executable).with_name("cim-hal"), "describe", "our_bench:Annealer", "--json"),
+        (sys.executable, "ours/try_it.py"),
+    ],
+    ids=["a command in its folder", "a script beside it, run from elsewhere"],
+)
+def test_a_driver_is_found_where_its_author_keeps_it(command, tmp_path):
+    folder = tmp_path / "ours"
+    folder.mkdir()
+    (folder / "our_bench.py").write_text("from cim_machines import Annealer\n")
+    (folder / "try_it.py").write_text(
+        "from cim_hal import spawn_server\n"
+        "with spawn_server('our_bench:Annealer') as server:\n"
+        "    assert server.endpoint\n"
+    )
+    where = tmp_path if "ours/try_it.py" in command else folder
+    done = subprocess.run(command, cwd=where, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def _spawn_and_die(pipe) -> None:
