@@ -26,6 +26,9 @@ os.environ["CIM_HAL_LOCKS"] = LOCKS.name
 CONFIG = tempfile.TemporaryDirectory(prefix="cim-hal-config-")
 os.environ["XDG_CONFIG_HOME"] = CONFIG.name
 
+# Pages whose examples train networks or run studies, 15 to 25 s each: slow tests.
+LONG_PAGES = {"estimator.md", "own-data.md", "run-a-study.md"}
+
 
 def _enter_scratch(namespace: dict[str, Any]) -> None:
     """Let a page write its files into a folder that goes away."""
@@ -58,6 +61,13 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> Any:
     if file_path.suffix == ".py" and b">>>" not in file_path.read_bytes():
         return None
     return _examples(file_path, parent)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the examples of long pages as slow."""
+    for item in items:
+        if item.path.name in LONG_PAGES:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.hookimpl(wrapper=True)
