@@ -36,11 +36,13 @@ def verdicts(
     references: dict[str, Level],
     *,
     machine: str = "",
+    figure: str = "success",
     error_rate: float = 0.05,
 ) -> list[dict[str, Any]]:
     """Compare each level of each factor with its reference, paired by model, over other factors.
 
-    `machine` is the setting whose values are machines that are drawn, as models are.
+    `machine` is the setting whose values are machines that are drawn, as models are. Sentences
+    call what is compared `figure`.
 
     `references` are chosen before the rows are seen: a best level found in them would be too good.
     `degrades` and `improves` are the sides of Student's test of the differences, each with half of
@@ -55,7 +57,7 @@ def verdicts(
     side = error_rate / 2
     decide(compared, {"degrades": side, "improves": side, "equal": error_rate})
     for found in compared:
-        found["verdict"] = _sentence(found)
+        found["verdict"] = _sentence(found, figure)
     return compared
 
 
@@ -197,16 +199,15 @@ def holm(p_values: Sequence[float], error_rate: float) -> list[bool]:
     return rejected
 
 
-def _sentence(found: dict[str, Any]) -> str:
+def _sentence(found: dict[str, Any], figure: str) -> str:
     what = (
         f"{found['factor']} = {level_text(found['level'])} against {level_text(found['reference'])}"
     )
     low, lost, high = (100 * found[name] for name in ("low", "lost", "high"))
     lost = f"{lost:.1f} points lost [{low:.1f}, {high:.1f}]"
-    if found["degrades"]:
-        return f"{what}: success degrades, {lost}"
-    if found["improves"]:
-        return f"{what}: success improves, {lost}"
-    if found["equal"]:
-        return f"{what}: as good, to {100 * MARGIN:.0f} points, {lost}"
-    return f"{what}: undecided, {lost}"
+    margin = f"{100 * MARGIN:.0f} points"
+    if not (found["degrades"] or found["improves"]):
+        said = f"as good, to {margin}" if found["equal"] else "undecided"
+        return f"{what}: {said}, {lost}"
+    within = f" by less than {margin}" if found["equal"] else ""
+    return f"{what}: {figure} {'degrades' if found['degrades'] else 'improves'}{within}, {lost}"

@@ -69,6 +69,12 @@ def test_models_that_all_lose_the_same_show_nothing_in_few_runs(runs, hits, verd
     assert said["verdict"].split(": ")[1].startswith(verdict)
 
 
+def test_a_small_loss_of_a_training_is_told_with_its_bound():
+    found = [row(level, k, 32 - (1 + k % 2) * level) for level in (0, 1) for k in range(40)]
+    (said,) = verdicts(found, {"noise": 0}, figure="accuracy")
+    assert said["verdict"].split(": ")[1].startswith("accuracy degrades by less than 5 points, 2.3")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("lost", "kind"), [(0.0, "degrades"), (0.0, "improves"), (0.05, "equal")])
 def test_wrong_verdicts_are_as_rare_as_they_say_in_all_of_a_study(lost, kind):
