@@ -20,6 +20,7 @@ INTERVALS = (
     "Intervals are of 95 %, models are clusters: they hold for all models of the kind from which "
     "these were drawn."
 )
+OF_TRAININGS = "Intervals are of 95 % and hold for all trainings of the kind, whatever their seed."
 BOUNDS = (
     "Where runs say nothing about how models differ (none succeeds, or none fails), the interval "
     "is a bound that takes one observation from each model."
@@ -27,6 +28,10 @@ BOUNDS = (
 ERRORS = (
     "Each kind of verdict (degrades, improves, as good) has Holm's correction over the study: any "
     "of them is wrong in 5 % of studies at most. Undecided is no statement."
+)
+CONTROLS = (
+    "Better and worse have Holm's correction over the study: any of them is wrong in 5 % of "
+    "studies at most. Undecided is no statement."
 )
 MACHINES = (
     "Machines are drawn as models are: intervals hold for all machines of the kind too. Quantiles "
@@ -48,13 +53,13 @@ DRIVER = (
 STYLE = """
 :root { color-scheme: light dark }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
-figure { margin: 1.5rem 0; background: #fff; border-radius: 6px }
+figure { margin: 1.5rem 0; background: #fff; border-radius: 6px; overflow-x: auto }
 svg { max-width: 100%; height: auto }
 .wide { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { padding: .2rem .7rem; text-align: right; white-space: nowrap }
 tr { border-bottom: 1px solid #8886 }
 pre { overflow-x: auto; border: 1px solid #8886; padding: .7rem; border-radius: 6px }
-@media print { body { max-width: none } }
+@media print { body { max-width: none } svg { min-width: 0 !important } }
 """
 
 
@@ -74,7 +79,12 @@ def report(summary: dict[str, Any], study: str) -> dict[str, bytes]:
     FigureCanvasAgg(figure).print_png(png)
     figure.set_layout_engine("none")  # the layout is kept
     FigureCanvasSVG(figure).print_svg(svg)
-    page = _page(summary, study, svg.getvalue())
+    # On a phone the picture is as wide as its letters need, and scrolls.
+    drawn = svg.getvalue()
+    drawn = drawn[drawn.index("<svg") :].replace(
+        "<svg", f"<svg style='min-width: {2.6 * figure.get_figwidth():.0f}rem'", 1
+    )
+    page = _page(summary, study, drawn)
     return {"html": page.encode(), "svg": svg.getvalue().encode(), "png": png.getvalue()}
 
 
@@ -86,13 +96,13 @@ def _page(summary: dict[str, Any], study: str, svg: str) -> str:
         "<meta name='viewport' content='width=device-width, initial-scale=1'>",
         f"<style>{STYLE}</style><h1>{title}</h1>",
         *(f"<p>{html.escape(line)}</p>" for line in _facts(summary)),
-        f"<figure>{svg[svg.index('<svg') :]}</figure>",
+        f"<figure>{svg}</figure>",
         _list("Safe region", [summary["safe"]["verdict"]] if summary["safe"] else []),
         _list("Time to solution", [found["verdict"] for found in summary["time_to_solution"]]),
         _list("Verdicts", [found["verdict"] for found in summary["verdicts"]], ERRORS),
-        _list("Against the control", [found["verdict"] for found in summary["control"]], ERRORS),
+        _list("Against the control", [found["verdict"] for found in summary["control"]], CONTROLS),
         _list("Where other settings suit each level", summary["retuned"].get("warnings", [])),
-        _list("Cliffs", list(map(_cliff, summary["cliffs"]))),
+        _list("Cliffs", [_cliff(found, summary["figure"]) for found in summary["cliffs"]]),
         _table(summary),
         _quantiles(summary["points"]),
         f"<h2>The study</h2><pre>{html.escape(study)}</pre>",
@@ -105,21 +115,28 @@ def _page(summary: dict[str, Any], study: str, svg: str) -> str:
 def _facts(summary: dict[str, Any]) -> list[str]:
     points = summary["points"]
     runs = sum(point["n_runs"] for point in points)
+    size = f"{runs:,} runs. {INTERVALS}"
+    if _is_of_trainings(summary):
+        size = f"{points[0]['n_instances']} trainings at each. {OF_TRAININGS}"
     searched = sum(source == "tabu search" for source in summary["targets"].values())
     beaten = len(summary["targets_beaten"])
     wide = f"{len(summary['too_wide'])} of {len(points)}"
     lines = {
-        f"{summary['device']}: {len(points)} points, {runs} runs. {INTERVALS}": True,
+        f"{summary['device']}: {len(points)} points, {size}": True,
         MACHINES: bool(summary["machine_seeds"]),
         BOUNDS: any(point["is_bounded"] for point in points),
         f"The targets of {searched} models are the best of a tabu search, not proved.": searched,
         f"Runs of {beaten} models were lower than their target: give better targets.": beaten,
         ROUNDED: any("rounded" in point for point in points),
-        DRIVER: points[0]["r99"] is not None and summary["run_s_from"] == "driver",
+        DRIVER: not _is_of_trainings(summary) and summary["run_s_from"] == "driver",
         CUT: is_cut(summary),
         f"{wide} intervals are wider than was asked for.": not summary["is_complete"],
     }
     return [line for line, is_so in lines.items() if is_so]
+
+
+def _is_of_trainings(summary: dict[str, Any]) -> bool:
+    return summary["points"][0]["r99"] is None
 
 
 def _made(summary: dict[str, Any]) -> str:
@@ -129,9 +146,9 @@ def _made(summary: dict[str, Any]) -> str:
     )
 
 
-def _cliff(found: dict[str, Any]) -> str:
+def _cliff(found: dict[str, Any], figure: str) -> str:
     at = ", ".join(f"{name} = {level_text(level)}" for name, level in found["at"].items())
-    what = f"{found['factor']}{', ' + at if at else ''}: success crosses {found['threshold']:g}"
+    what = f"{found['factor']}{', ' + at if at else ''}: {figure} crosses {found['threshold']:g}"
     if found["level"] is None:
         return f"{what} nowhere between the levels"
     return f"{what} at {found['level']:.4g}, between {found['low']:.4g} and {found['high']:.4g}"
@@ -149,6 +166,8 @@ def _table(summary: dict[str, Any]) -> str:
     points = summary["points"]
     is_stated = {str(found["at"]): found["is_bracketed"] for found in summary["time_to_solution"]}
     columns = ["figure", "95 %", "R99", "95 %", "TTS, s", "95 %", "gap", "models", "runs"]
+    if _is_of_trainings(summary):
+        columns = ["figure", "95 %", "trainings", "test samples of all"]
     rows = [_cells(p, is_stated=is_stated.get(str(_without_length(p)), False)) for p in points]
     return _tabulated("Points", [*points[0]["factors"], *columns], rows)
 
@@ -170,9 +189,7 @@ def _levels(point: dict[str, Any]) -> list[str]:
 
 def _cells(point: dict[str, Any], *, is_stated: bool) -> list[str]:
     values = [f"{point['success_probability']:.3f}", f"{point['low']:.3f} – {point['high']:.3f}"]
-    if point["r99"] is None:  # of a training
-        values += [""] * 5
-    else:
+    if point["r99"] is not None:  # else of a training
         values += [f"{point['r99']:.3g}", f"{point['r99_low']:.3g} – {point['r99_high']:.3g}"]
         values += _time(point, is_stated=is_stated)
         values += [f"{point['energy_gap']:.2%}"]
