@@ -12,14 +12,13 @@ import scipy.sparse as sp
 from peers import clock
 
 from cim_hal import IsingModel, Program, PumpSchedule, StopToken, lower, make_driver
-from emulator import EmulatedCim
 from emulator.products.sparse import sparse_product
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from peers import Couplings
 
-    from cim_hal import Lowering
+    from cim_hal import Driver, Lowering
 
 __all__ = ["bare_product", "emulator"]
 
@@ -81,10 +80,8 @@ def _dense_or_sparse(J: NDArray[Any]) -> Any:
 
 
 @cache
-def _machine(driver: str, threads: int) -> EmulatedCim:
-    made = make_driver(driver)
-    # factories have no arguments, and the number of threads is the process's otherwise
-    return EmulatedCim(made._dynamics, capabilities=made.describe(), threads=threads)  # type: ignore[attr-defined]  # noqa: SLF001
+def _machine(driver: str, threads: int) -> Driver:
+    return make_driver(driver, {"threads": threads})
 
 
 @cache
@@ -108,7 +105,7 @@ def _set_up_s(
 
 
 def _timed_run(
-    machine: EmulatedCim, lowering: Lowering, steps: int, runs: int, seed: int
+    machine: Driver, lowering: Lowering, steps: int, runs: int, seed: int
 ) -> tuple[float, NDArray[Any]]:
     schedule = PumpSchedule.through(machine.describe().default_pump, round_trips=steps)
     program = Program(lowering, schedule, runs, seed)

@@ -59,6 +59,14 @@ def main() -> None:
     if options.markdown:
         options.markdown.write_text(markdown)
     print(markdown)
+    failed = [f"{key}: {why}" for key, cells in results.items() for why in _errors(cells)]
+    if failed:
+        sys.exit("not measured:\n" + "\n".join(failed))
+
+
+def _errors(cells: dict[str, Any]) -> list[str]:
+    """Return why cells have no answer."""
+    return [cell["error"] for cell in cells.values() if isinstance(cell, dict) and "error" in cell]
 
 
 def _options() -> argparse.Namespace:
