@@ -200,6 +200,18 @@ def test_a_target_that_runs_beat_is_told(run, study, tmp_path):
     assert "give better targets" in (tmp_path / "out/report.html").read_text()
 
 
+def test_a_machine_above_the_line_of_the_rounded_model_is_explained(run, study, tmp_path):
+    """At 2 bits these four models lose their optima, which noise reaches as excited states."""
+    text = STUDY.replace("n = 10\n", "n = 8\nseed = 1\n").replace("runs = 8", "runs = 64")
+    text = text.replace("emulator-mean-field", "emulator-ideal").replace("[2, 8]", "[2]")
+    study.write_text(text.replace("round_trips = [40, 200]", "electronic_noise = [8]"))
+    assert sweep(run, study, "--out", tmp_path / "out")[0] == 0
+    (point,) = summary_of(tmp_path / "out")["points"]
+    assert point["rounded"] == 0 < point["success_probability"]
+    page = (tmp_path / "out/report.html").read_text()
+    assert "no bound for the machine, whose runs are ranked by the energies of the model" in page
+
+
 def test_a_folder_that_cannot_be_written_is_said_before_a_job(run, study):
     status, _, err = sweep(run, study, "--out", "/proc/out")
     assert status == 2
