@@ -213,19 +213,25 @@ def replaced(rows: list[dict]) -> None:
 def compared(machine: dict[int, dict], others: dict[int, dict]) -> str:
     """Return the mean of a search, the machine's lead on the same seeds, seeds and CPU time."""
     of = others.values()
-    lead = interval(
-        [machine[seed]["test"] - row["test"] for seed, row in others.items()], sign=True
-    )
-    told = f"**{lead}**" if abs(float(lead.split()[0])) > float(lead.split()[2]) else lead
+    leads = [machine[seed]["test"] - row["test"] for seed, row in others.items()]
+    mean, half = mean_and_half(leads)
+    mark = "**" if abs(mean) > half else ""
+    told = f"{mark}{interval(leads, sign=True)}{mark}"
     spent = float(np.mean([row["cpu"] for row in of]))
     return f"{interval([row['test'] for row in of])} ({told}; {len(of)}; {spent:.1f} s)"
 
 
 def interval(values: list[float], *, sign: bool = False) -> str:
     """Return mean and half width of the 95 % interval of the mean, in percent, by Student's t."""
+    mean, half = mean_and_half(values)
+    return f"{mean:{'+' if sign else ''}.1f} ± {half:.1f}"
+
+
+def mean_and_half(values: list[float]) -> tuple[float, float]:
+    """Return the two numbers of `interval`."""
     percent = 100 * np.array(values)
     half = stats.t.ppf(0.975, len(percent) - 1) * percent.std(ddof=1) / np.sqrt(len(percent))
-    return f"{percent.mean():{'+' if sign else ''}.1f} ± {half:.1f}"
+    return float(percent.mean()), float(half)
 
 
 def main() -> None:

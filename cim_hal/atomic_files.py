@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-__all__ = ["TEMPORARY", "replacing", "temporary"]
+__all__ = ["TEMPORARY", "replace_text", "replacing", "temporary"]
 
 TEMPORARY = ".part"  # how the names of files end that are not complete
 
@@ -63,6 +63,14 @@ def replacing(
         with suppress(OSError):  # the file stays, and its name says what it is
             beside.unlink(missing_ok=True)
         raise
+
+
+def replace_text(
+    path: str | os.PathLike[str], text: str, *, mode: int = 0o666, durable: bool = False
+) -> None:
+    """Write a text in UTF-8 as `replacing` does; it must end as the file is to end."""
+    with replacing(path, mode=mode, durable=durable) as file:
+        file.write(text.encode())
 
 
 def _sync_folder(folder: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from cim_hal.atomic_files import replacing
+from cim_hal.atomic_files import replace_text
 from cim_hal.errors import EncryptionError, KeyFileError
 from cim_hal.toml_files import FileTable, read_file
 
@@ -199,8 +199,7 @@ def replace_file(path: Path, text: str) -> None:
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with replacing(path, mode=0o644, durable=True) as file:
-            file.write(text.encode())
+        replace_text(path, text, mode=0o644, durable=True)
     except OSError as error:
         raise KeyFileError(f"cannot write {path}: {error.strerror}") from None
 

@@ -54,12 +54,12 @@ STYLE = """
 :root { color-scheme: light dark }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
 figure { margin: 1.5rem 0; background: #fff; border-radius: 6px; overflow-x: auto }
-svg { max-width: 100%; height: auto }
+svg { max-width: 100%; min-width: var(--least); height: auto }
 .wide { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums }
 th, td { padding: .2rem .7rem; text-align: right; white-space: nowrap }
 tr { border-bottom: 1px solid #8886 }
 pre { overflow-x: auto; border: 1px solid #8886; padding: .7rem; border-radius: 6px }
-@media print { body { max-width: none } svg { min-width: 0 !important } }
+@media print { body { max-width: none } svg { min-width: 0 } }
 """
 
 
@@ -79,16 +79,12 @@ def report(summary: dict[str, Any], study: str) -> dict[str, bytes]:
     FigureCanvasAgg(figure).print_png(png)
     figure.set_layout_engine("none")  # the layout is kept
     FigureCanvasSVG(figure).print_svg(svg)
-    # On a phone the picture is as wide as its letters need, and scrolls.
-    drawn = svg.getvalue()
-    drawn = drawn[drawn.index("<svg") :].replace(
-        "<svg", f"<svg style='min-width: {2.6 * figure.get_figwidth():.0f}rem'", 1
-    )
-    page = _page(summary, study, drawn)
+    page = _page(summary, study, svg.getvalue(), width=figure.get_figwidth())
     return {"html": page.encode(), "svg": svg.getvalue().encode(), "png": png.getvalue()}
 
 
-def _page(summary: dict[str, Any], study: str, svg: str) -> str:
+def _page(summary: dict[str, Any], study: str, svg: str, width: float) -> str:
+    """Return the page; `width` is that of the picture, in inches."""
     title = html.escape(printable(summary["study"]))
     machines = json.dumps(summary["machines"] or summary["machine"], indent=1)
     parts = [
@@ -96,7 +92,8 @@ def _page(summary: dict[str, Any], study: str, svg: str) -> str:
         "<meta name='viewport' content='width=device-width, initial-scale=1'>",
         f"<style>{STYLE}</style><h1>{title}</h1>",
         *(f"<p>{html.escape(line)}</p>" for line in _facts(summary)),
-        f"<figure>{svg}</figure>",
+        # on a phone it is as wide as its letters need, and scrolls
+        f"<figure style='--least: {2.6 * width:.0f}rem'>{svg[svg.index('<svg') :]}</figure>",
         _list("Safe region", [summary["safe"]["verdict"]] if summary["safe"] else []),
         _list("Time to solution", [found["verdict"] for found in summary["time_to_solution"]]),
         _list("Verdicts", [found["verdict"] for found in summary["verdicts"]], ERRORS),

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from cim_hal.addresses import is_machine_file
-from cim_hal.atomic_files import replacing
+from cim_hal.atomic_files import replace_text
 from cim_hal.errors import StudyError
 from cim_hal.model.files import read_model
 from cim_hal.study.families import Instance, Target, draw, target_of
@@ -150,8 +150,7 @@ def keep_machines(
         refuse_other(known["machine"], here, f"the rows in {folder} are of {{}}, and ")
     found = {name: target and _absolute(target) for name, target in targets.items()}
     known["targets"] = found | known["targets"]
-    with replacing(path, durable=True) as file:
-        file.write(f"{json.dumps(known, indent=1)}\n".encode())
+    replace_text(path, f"{json.dumps(known, indent=1)}\n", durable=True)
 
 
 def target_of_row(folder: Path, name: str) -> str | None:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cim_hal.atomic_files import replacing
+from cim_hal.atomic_files import replace_text, replacing
 from cim_hal.errors import StudyError
 
 if TYPE_CHECKING:
@@ -170,8 +170,7 @@ def export_csv(rows: Sequence[Row], folder: Path) -> Path:
     writer = csv.DictWriter(text, names)
     writer.writeheader()
     writer.writerows(map(_flat, rows))
-    with replacing(path) as file:
-        file.write(text.getvalue().encode())
+    replace_text(path, text.getvalue())
     return path
 
 

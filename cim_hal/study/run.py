@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cim_hal.atomic_files import replacing
+from cim_hal.atomic_files import replace_text
 from cim_hal.study.control import control_summary, measure_control
 from cim_hal.study.folder import draw_apart, draw_models, keep_machines, prepare_folder
 from cim_hal.study.retuning import retune, retuned_summary
@@ -100,8 +100,7 @@ def run_study(
     table = list(ordered.values())
     if export_parquet(table, folder) is None or csv:
         export_csv(table, folder)
-    with replacing(folder / SUMMARY) as summary_file:
-        summary_file.write(f"{json.dumps(plain(found), indent=1)}\n".encode())
+    replace_text(folder / SUMMARY, f"{json.dumps(plain(found), indent=1)}\n")
     return found
 
 

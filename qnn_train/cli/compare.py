@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cim_hal.atomic_files import replacing
+from cim_hal.atomic_files import replace_text
 from cim_hal.option_types import OutputFile
 from qnn_train.cli.estimator_options import estimator_of, training_options
 from qnn_train.cli.options import option
@@ -415,5 +415,4 @@ class KeptRows:
         if self._path is None:
             return
         text = json.dumps({"subject": self._subject, "rows": self._rows}, indent=1)
-        with replacing(self._path) as file:
-            file.write(f"{text}\n".encode())
+        replace_text(self._path, f"{text}\n")

@@ -67,7 +67,7 @@ def write_numbers(report: dict[str, Any], json_file: Path | None) -> None:
     """Write a report as JSON, to a file or to stdout."""
     import json
 
-    from cim_hal.atomic_files import replacing
+    from cim_hal.atomic_files import replace_text
     from cim_hal.console import say
     from qnn_train.cli.train import written
 
@@ -75,8 +75,8 @@ def write_numbers(report: dict[str, Any], json_file: Path | None) -> None:
     if str(json_file) == "-":
         say(*text.split("\n"))
     elif json_file is not None:
-        with written(json_file), replacing(json_file) as file:
-            file.write(f"{text}\n".encode())
+        with written(json_file):
+            replace_text(json_file, f"{text}\n")
 
 
 def _gap(training: Any, scores: Any) -> Any:

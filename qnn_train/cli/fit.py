@@ -235,7 +235,7 @@ def gap_of(train: float, n_train: int, test: ClassScores | RealScores) -> Interv
 def _write(
     network: Any, data: OwnData, report: dict[str, Any], folder: Path, options: dict[str, Any]
 ) -> None:
-    from cim_hal.atomic_files import replacing
+    from cim_hal.atomic_files import replace_text
     from qnn_train.cli.train import written
 
     header = data.header.model_copy(update={"training": _training_header(network, report)})
@@ -246,8 +246,7 @@ def _write(
         network.save_picture(folder / "training.png")
         for path in places:
             if path is not None and str(path) != "-":
-                with replacing(path) as file:
-                    file.write(f"{text}\n".encode())
+                replace_text(path, f"{text}\n")
     if str(options["json_file"]) == "-":
         say(*text.split("\n"))
     elif not options["quiet"]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cim_hal import DevicePool, MachineConfig, Session, open_device, spawn_server
-from cim_hal.atomic_files import replacing
+from cim_hal.atomic_files import replace_text
 from cim_hal.console import say
 from cim_hal.study import Interval, wilson
 from cim_hal.user_config import read_user_config
@@ -205,8 +205,8 @@ def tell_cost(rows: Sequence[tuple[str, str]], json_file: Path | None) -> None:
     """Print what a training would take; as JSON to a file, and then nothing to ``-`` but that."""
     text = json.dumps(dict(rows), indent=2)
     if json_file is not None and str(json_file) != "-":
-        with written(json_file), replacing(json_file) as file:
-            file.write(f"{text}\n".encode())
+        with written(json_file):
+            replace_text(json_file, f"{text}\n")
     say(*(text.split("\n") if str(json_file) == "-" else two_columns(rows)))
 
 

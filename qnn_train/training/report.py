@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from cim_hal.atomic_files import replacing
+from cim_hal.atomic_files import replace_text
 from qnn_train.data import Selection
 from qnn_train.model.trained import TrainedModel
 from qnn_train.network import Architecture
@@ -213,8 +213,7 @@ class RunReport:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the JSON to `path`, whole or not at all."""
-        with replacing(path) as file:
-            file.write(f"{self.to_json()}\n".encode())
+        replace_text(path, f"{self.to_json()}\n")
 
 
 @dataclass(frozen=True, eq=False)
