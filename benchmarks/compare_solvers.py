@@ -6,7 +6,7 @@
 
 A row is one training: pair of classes, seed, method, and what searches: the machine, or a search on
 the host in its place, with as many searches a call as the machine makes runs, or so many times more
-(``descent*4``, or `SECONDS` for about its CPU time). Rows that are there are not made again. Twenty
+(``descent*4``). Rows that are there are not made again. Twenty
 images are in the program, the machine is ``emulator-550`` with 8-bit couplings, a call has 32 runs,
 and candidates are compared on the training split. The weight of the tuned penalty method is chosen
 on other draws of images (seeds from 100 on), whose calls are not counted: in its favour. Test
@@ -72,9 +72,6 @@ METHODS = {
 MACHINE = "machine"
 SEARCHES = ("descent", "annealing", "tabu")
 TABU_STEPS = 20  # for each bit, as in `training/hardness.py`
-# Searches, in multiples of the runs of the machine, that take about its CPU time.
-SECONDS = "equal seconds"
-TIMES = {False: {"descent": 12, "annealing": 4}, True: {"descent": 12, "annealing": 3}}
 
 
 @dataclass

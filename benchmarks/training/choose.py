@@ -3,8 +3,8 @@
     python benchmarks/training/choose.py ten-binary '{}' '{"clip": 8.0}' --rows FILE
 
 With a file, rows are appended to it, and those that are there are not computed again. A line tells
-of a variant the mean accuracy with its 95 % interval over seeds (Student's t), by how much it is
-ahead of the first variant, paired, CPU seconds and seeds.
+of a variant the mean accuracy with its 95 % interval over seeds (Student's t), that of each seed,
+by how much it is ahead of the first variant, paired, and CPU seconds.
 
 All images: a sixth of the training images of each class is kept apart. Few images: all training
 images that were not drawn. Test images are never loaded into the comparison.
@@ -59,7 +59,7 @@ def main() -> None:
                 file.flush()
     found = [_of(rows, task.name, variant) for variant in options.variants]
     for variant, mine in zip(options.variants, found, strict=True):
-        print(_line(mine, found[0]), variant)
+        print(f"| `{json.dumps(variant)}` {_line(mine, found[0])}")
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
@@ -82,8 +82,7 @@ def _line(mine: dict[int, dict[str, Any]], first: dict[int, dict[str, Any]]) -> 
     ahead = [values[seed] - 100 * first[seed]["kept_apart"] for seed in mine.keys() & first.keys()]
     shown = " ".join(f"{value:.2f}" for value in values.values())
     spent = np.mean([row["cpu"] for row in mine.values()])
-    told = f"{_interval([*values.values()])} ahead {_interval(ahead)}"
-    return f"{told}  {spent:.1f} s  ({len(mine)}: {shown})"
+    return f"| {_interval([*values.values()])} | {shown} | {_interval(ahead)} | {spent:.1f} |"
 
 
 def _interval(values: list[float]) -> str:
