@@ -227,16 +227,18 @@ def replaced(rows: list[dict], *, multiple: bool) -> Iterator[str]:
         name, times, _ = search_of(row).partition("*")
         if name == MACHINE or bool(times) == multiple:
             found.setdefault((row["pair"], row["method"], name), {})[row["seed"]] = row
-    yield "| | machine | " + " | ".join(SEARCHES) + " |"
-    yield "|---" * (2 + len(SEARCHES)) + "|"
+    searches = [search for search in SEARCHES if any(search == key[2] for key in found)]
+    yield "| | machine | " + " | ".join(searches) + " |"
+    yield "|---" * (2 + len(searches)) + "|"
     for pair, label in product(PAIRS, METHODS):
-        machine, *others = (found.get((pair, label, search), {}) for search in (MACHINE, *SEARCHES))
+        machine, *others = (found.get((pair, label, search), {}) for search in (MACHINE, *searches))
         if label == "qcgd":
-            yield f"| **{pair}** " + "| " * (1 + len(SEARCHES)) + "|"
+            yield f"| **{pair}** " + "| " * (1 + len(searches)) + "|"
         if any(others):
             cells = [f"{percent(machine):.1f} ({seconds_of(machine):.1f} s)"]
             cells += [compared(machine, of) if len(of) > 1 else "" for of in others]
-            yield f"| {label} | " + " | ".join(cells) + " |"
+            name, *rest = label.split(", ")
+            yield f"| {', '.join([f'`{name}`', *rest])} | " + " | ".join(cells) + " |"
 
 
 def compared(machine: dict[int, dict], others: dict[int, dict]) -> str:
@@ -261,7 +263,7 @@ def seconds_of(rows: dict[int, dict]) -> float:
 def interval(values: list[float], *, sign: bool = False) -> str:
     """Return mean and half width of the 95 % interval of the mean, in percent, by Student's t."""
     mean, half = mean_and_half(values)
-    return f"{mean:{'+' if sign else ''}.1f} ± {half:.1f}"
+    return f"{mean:{'+z' if sign else ''}.1f} ± {half:.1f}"
 
 
 def mean_and_half(values: list[float]) -> tuple[float, float]:
