@@ -214,10 +214,10 @@ def search(J, h, seed, steps, spins):
 
 def tabu(model: IsingModel, runs: int, steps: int, seed: int) -> NDArray[np.int8]:
     """Return bits (runs, n) of the lowest that tabu searches of so many steps visited."""
-    largest = max(float(np.abs(model.J).max()), float(np.abs(model.h).max()))
+    J, h = (np.ascontiguousarray(part, np.float64) for part in (model.J, model.h))
+    largest = max(float(np.abs(J).max()), float(np.abs(h).max()))
     spins = np.empty((runs, model.n_spins))
-    J, h = (np.ascontiguousarray(part / largest, np.float64) for part in (model.J, model.h))
-    search(J, h, seed, steps, spins)
+    search(J / largest, h / largest, seed, steps, spins)
     return ((1 + spins) // 2).astype(np.int8)
 
 
