@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 from scipy.special import betaincinv, ndtr
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 
 from cim_hal.study.shares import Interval, of_models, repeats, share_of, wilson
 
@@ -62,8 +62,17 @@ def test_repeats_fall_with_the_share_and_are_infinite_without_a_success():
 
 def test_shares_that_are_known_have_wilsons_interval():
     found = of_models([1, 1, 1, 0, 1])
-    wilson = binomtest(4, 5).proportion_ci(method="wilson")
-    assert (found.low, found.high) == pytest.approx((wilson.low, wilson.high))
+    bound = binomtest(4, 5).proportion_ci(0.9, method="exact")  # 5 % on each side: it is wider
+    assert (found.low, found.high) == pytest.approx((bound.low, bound.high))
+
+
+@pytest.mark.parametrize("count", [5, 16, 64, 320])
+def test_the_interval_of_a_share_covers_rare_successes_too(count):
+    """Exact, over shares from .001 to .999: Wilson's alone falls to .83."""
+    hits, shares = np.arange(count + 1), np.geomspace(0.001, 0.5, 60)
+    low, high = np.array([(e.low, e.high) for e in (wilson(k / count, count) for k in hits)]).T
+    held = (low <= shares[:, None]) & (shares[:, None] <= high)
+    assert (held * binom.pmf(hits, count, shares[:, None])).sum(axis=1).min() > 0.92
 
 
 # A Beta of concentration 1 has many models near 0 and near 1; one of 1e6 has equal models. Other
