@@ -5,21 +5,30 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 from interval_coverage import centre
-from scipy.special import betaincinv, expit, ndtri
+from scipy.special import betaincinv, expit, ndtr, ndtri
 
+from cim_hal import IsingModel, SampleSet, open_device
+from cim_hal.study import (
+    assert_degrades_less_than,
+    assert_success,
+    assert_success_probability,
+)
 from cim_hal.study.devices import differences
 from cim_hal.study.plan import Cliff
 from cim_hal.study.quantiles import quantile_of
 from cim_hal.study.rows import Row
 from cim_hal.study.safe import safe_places
-from cim_hal.study.shares import Interval, of_models, repeats, share_of
+from cim_hal.study.shares import Interval, mean_of, of_models, repeats, share_of
 from cim_hal.study.solution_times import Length, bracketed, optimum_of, solution_time
 from cim_hal.study.summary import cliff_of, next_level
 from cim_hal.study.verdicts import verdicts
+from qnn_train.evaluation import ClassScores, RealScores, generalization_gap
 
 __all__ = ["KINDS"]
 
@@ -236,6 +245,128 @@ def _region(rng: Rng, n: int, hardness: str, mean: float) -> Found:
     return {"safe": bool(safe_places(lows, mean, 0.95))}
 
 
+# ---- more runs until it is narrow, machines that are drawn, gaps -------------------------------
+
+
+def adaptive() -> Kinds:
+    """Yield the success of points with more jobs until their interval is .2 wide, eight at most."""
+    for n, hardness, mean in itertools.product((5, 20), ("beta 10", "logistic"), (0.1, 0.5)):
+        yield f"width {n} {hardness} {mean}", lambda rng, k=(n, hardness, mean): _narrowed(rng, *k)
+
+
+def _narrowed(rng: Rng, n: int, hardness: str, mean: float) -> Found:
+    p = success(hardness, mean, rng.random(n))
+    hits, runs, found = np.zeros(n, int), np.zeros(n, int), Interval(0, 0, 1)
+    while runs[0] < 128 and found.high - found.low > 0.2:
+        hits, runs = hits + rng.binomial(16, p), runs + 16
+        found = share_of(np.sort(hits), runs).of_family
+    return {"width": _ends(mean, found)}
+
+
+def drawn_machines() -> Kinds:
+    """Yield models on machines that are drawn too: a third of the variance is theirs."""
+    for (n, m), mean in itertools.product(((5, 3), (20, 3), (20, 10)), (0.02, 0.5, 0.9)):
+        yield f"machines {n} {m} {mean}", lambda rng, k=(n, m, mean): _on_machines(rng, *k)
+
+
+def _on_machines(rng: Rng, n: int, m: int, mean: float) -> Found:
+    shapes, parts = ((n, 1), (1, m), (n, m)), (0.4, 0.3, 0.3)
+    z = sum(math.sqrt(a) * rng.normal(size=shape) for a, shape in zip(parts, shapes, strict=True))
+    hits = rng.binomial(32, betaincinv(3 * mean, 3 * (1 - mean), ndtr(z)))
+    return {"machines": _ends(mean, share_of(hits, np.full((n, m), 32)).of_family)}
+
+
+def gaps() -> Kinds:
+    """Yield energy gaps: gamma (.5 is the most skewed), lognormal, and half of them 0."""
+    for n, kind in itertools.product(
+        (5, 20, 100), ("gamma 0.5", "gamma 2", "normal 0.5", "half 2")
+    ):
+        yield f"gap {n} {kind}", lambda rng, k=(n, kind): _gap(rng, *k)
+
+
+def _gap(rng: Rng, n: int, kind: str) -> Found:
+    name, number = kind.split()
+    c = float(number)
+    gamma, normal = rng.gamma(c, 1 / c, n), rng.normal(size=n)
+    drawn = {
+        "gamma": gamma,
+        "normal": np.exp(c * normal - c * c / 2),
+        "half": gamma * 2 * (normal > 0),
+    }
+    return {"gap": _ends(1.0, mean_of(drawn[name]))}
+
+
+# ---- assertions, and scores of predictions ------------------------------------------------------
+
+
+def assertions() -> Kinds:
+    """Yield assertions that are just true, each with 5 % of false alarms."""
+    for runs, p in itertools.product((64, 1000), (0.05, 0.4, 0.95)):
+        yield f"assert {runs} {p}", lambda rng, k=(runs, p): _asserted(rng, *k)
+
+
+def _asserted(rng: Rng, runs: int, p: float) -> Found:
+    def sample(share: float = p, n: int = runs) -> SampleSet:
+        hits = rng.binomial(n, share)
+        return replace(_samples(n), energies=np.where(np.arange(n) < hits, -1.0, 1.0))
+
+    often = {"at_least": p, "confidence": 0.95}
+    return {
+        "assert_success_probability": _fails(assert_success_probability, sample(), -1.0, **often),
+        "assert_degrades_less_than": _fails(
+            *(assert_degrades_less_than, sample(), sample(p / 2), -1.0), loss=p / 2, confidence=0.95
+        ),
+        "assert_success": _fails(
+            *(assert_success, lambda _: sample(n=16), -1.0), **often, margin=min(p / 2, 0.1)
+        ),
+    }
+
+
+@cache
+def _samples(runs: int) -> SampleSet:
+    pair = IsingModel.from_couplings([[0, 1], [1, 0]])
+    with open_device("emulator-mean-field") as session:
+        return session.sample(pair, n_runs=runs, seed=1)
+
+
+def _fails(check: Callable[..., None], *what: Any, **options: Any) -> bool:
+    try:
+        check(*what, **options)
+    except AssertionError:
+        return True
+    return False
+
+
+def scores() -> Kinds:
+    for n, rare in itertools.product((30, 100, 1000), (0.5, 0.1)):
+        yield f"classes {n} {rare}", lambda rng, k=(n, rare): _classes(rng, *k)
+    for n, heavy in itertools.product((20, 100), (False, True)):
+        tail = "Laplace" if heavy else "normal"
+        yield f"numbers {n} {tail}", lambda rng, k=(n, heavy): _numbers(rng, *k)
+
+
+def _classes(rng: Rng, n: int, rare: float) -> Found:
+    """Return scores of two classes, of which .9 and .7 are predicted right."""
+    answers = (np.arange(n) < rare * n).astype(int)
+    right = rng.random(n) < np.where(answers, 0.7, 0.9)
+    predicted = np.where(right, answers, 1 - answers)
+    found = ClassScores.of(answers, np.arange(2), np.full((n, 2), 0.5), predicted)
+    mean = float(np.where(answers, 0.7, 0.9).mean())
+    gap = generalization_gap(rng.binomial(4 * n, mean) / (4 * n), 4 * n, found.accuracy, n)
+    return {
+        "accuracy": _ends(mean, found.accuracy),
+        "balanced accuracy": _ends(0.8, found.balanced_accuracy),
+        "generalization gap": _ends(0.0, gap),
+    }
+
+
+def _numbers(rng: Rng, n: int, heavy: bool) -> Found:  # noqa: FBT001
+    truth = rng.normal(size=n)
+    error = 0.5 * (rng.laplace(size=n) / math.sqrt(2) if heavy else rng.normal(size=n))
+    found = RealScores.of(truth + error, truth)
+    return {"rmse": _ends(0.5, found.rmse), "r2": _ends(0.8, found.r2)}
+
+
 KINDS = {
     "levels": levels,
     "compare": machines,
@@ -245,4 +376,9 @@ KINDS = {
     "cliff": cliffs,
     "point": points,
     "safe": regions,
+    "gap": gaps,
+    "machines": drawn_machines,
+    "assert": assertions,
+    "scores": scores,
+    "width": adaptive,
 }
