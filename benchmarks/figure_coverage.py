@@ -6,7 +6,8 @@ Simulated rows go through the functions that make ``summary.json`` and the other
 the file are kept, and a second call goes on. Of an interval `above` and `below` are the shares of
 studies in which it lies wholly above or below the truth, of a verdict `above` is the share in which
 it is wrong. `none` is the share of studies in which no interval was given. The success probability
-itself is in ``interval_coverage.py``, whose kinds of hardness these are.
+itself is in ``interval_coverage.py``, whose kinds of hardness these are. ``--table`` prints what
+the file has of each figure.
 """
 
 from __future__ import annotations
@@ -59,12 +60,30 @@ def _rates(outcomes: list[Any]) -> tuple[float, float, float, float, str]:
     return round(1 - above - below, 6), above, below, round(none, 6), f"{np.median(widths):.4g}"
 
 
+def table(rows: list[dict[str, str]]) -> Iterator[str]:
+    """Yield lines of what is covered, for each figure, and of verdicts the most that are wrong."""
+    yield "| figure | kinds | in 93 to 97 % | more | less | least | at |"
+    yield "|---|---|---|---|---|---|---|"
+    for figure in dict.fromkeys(row["figure"] for row in rows):
+        mine = [row for row in rows if row["figure"] == figure]
+        shares = np.array([float(row["covered"]) for row in mine])
+        least, at = f"{100 * shares.min():.1f} %", mine[int(shares.argmin())]["kind"]
+        counts = [np.count_nonzero(each) for each in (shares > 0.97, shares < 0.93)]
+        of_each = [len(mine) - sum(counts), *counts] if mine[0]["width"] else [""] * 3
+        yield f"| {figure} | {len(mine)} | {' | '.join(map(str, of_each))} | {least} | `{at}` |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("figures.csv"))
     parser.add_argument("--studies", type=int, default=2000)
     parser.add_argument("--figures", nargs="*", choices=figure_studies.KINDS)
+    parser.add_argument("--table", action="store_true")
     asked = parser.parse_args()
+    if asked.table:
+        with asked.out.open(newline="") as file:
+            print(*table(list(csv.DictReader(file))), sep="\n")
+        return
     with asked.out.open("a+", newline="") as file:
         file.seek(0)
         known = {(each["kind"], int(each["studies"])) for each in csv.DictReader(file)}

@@ -144,7 +144,7 @@ def _gap(sweep: Sweep, here: Sequence[Row]) -> dict[str, Any]:
     setting, gaps = sweep.study.machine.seed_setting, defaultdict[Any, list[float]](list)
     for row in here:
         gaps[row.model, row.factors.get(setting, 0)].append(row.gap)
-    means = np.array([np.mean(gaps[each]) for each in sorted(gaps)])
+    means = np.array([float(np.mean(gaps[each])) for each in sorted(gaps)])
     n_machines = max(len(sweep.study.machine.seeds), 1)
     found = mean_of(means if n_machines == 1 else means.reshape(-1, n_machines))
     return dict(zip(GAP, (found.value, found.low, found.high), strict=True))

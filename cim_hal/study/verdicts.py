@@ -114,12 +114,12 @@ class Difference(NamedTuple):
         """Take the ends from the spread of the differences: they are Student's.
 
         `least`, the error of runs alone, stands for it where they show none. `before` and `after`
-        are the successes and the runs that they come from. Where less than half of the models, and
-        less than ten, have a success, or a failure, a few that lose much may not be among these:
-        there, the ends are those of the difference of two shares that are independent.
+        are the successes and the runs that they come from. Where fewer than ten models (of fewer
+        than 14, three quarters) have a success, or a failure, those that lose much may not be among
+        them: there, the ends are those of the difference of two shares that are independent.
         """
         mean, (error, df) = float(differences.mean()), error_of(differences)
-        if df and any(has_few(*counts, part=0.5) for counts in (before, after)):
+        if df and any(has_few(*counts, part=0.75) for counts in (before, after)):
             return cls(mean, df, lambda level: _apart(mean, before, after, level))
         error = error if error > 1e-9 else least
         return cls(mean, df, lambda level: _of_student(mean, error, df, level))
