@@ -152,7 +152,7 @@ def _of_characters(file: _Source, start: bytes, reading: str | None) -> ModelFil
     if reading is None:
         raise ModelError(
             f"{file} is a matrix of Matrix Market: the weights of a graph, Q, or J",
-            hint="pass the format maxcut, qubo or ising",
+            hint="pass format (--format) maxcut, qubo or ising",
         )
     return _of_matrix(str(file), _matrix_market(text, str(file)), reading, "mtx")
 
@@ -343,7 +343,7 @@ def _of_matrix(name: str, matrix: Any, reading: str | None, layout: str) -> Mode
         make = {"qubo": IsingModel.from_qubo, "maxcut": IsingModel.from_maxcut}
         model = make.get(reading or "", IsingModel.from_couplings)(matrix)
     except ModelError as error:
-        hint = "a matrix without a name is J; pass the format qubo or maxcut if it is Q or W"
+        hint = "a matrix without a name is J; pass format (--format) qubo or maxcut if it is Q or W"
         raise ModelError(f"{name}: {error.message}", hint=hint) from None
     is_graph = reading == "maxcut"
     return ModelFile(model, is_graph=is_graph, format=f"{layout} ({reading or 'ising'})")

@@ -249,4 +249,4 @@ def _sentence(said: dict[str, Any]) -> str:
     value, low, high = (f"{times[name]:.3g}" for name in ("value", "low", "high"))
     bound = {"inf": f"at least {low} times", "0": f"at most {high} times"}
     time = bound.get(value, f"{value} times [{low}, {high}]")
-    return f"{success}; {time} as long{', undecided' if is_open else ''}"
+    return f"{success}; the first takes {time} as long{', undecided' if is_open else ''}"
