@@ -35,8 +35,8 @@ __all__ = ["KINDS"]
 RUNS = 64
 HARDNESS = ("beta 1", "beta 10", "beta 1e6", "logistic", "two kinds")
 Rng = np.random.Generator
-Found = dict[str, Any]
-Kinds = Iterator[tuple[str, Callable[[Rng], Found]]]
+Figures = dict[str, Any]
+Kinds = Iterator[tuple[str, Callable[[Rng], Figures]]]
 
 
 def success(hardness: str, mean: float, u: Any) -> Any:
@@ -71,7 +71,7 @@ def points() -> Kinds:
         yield f"point {n} {hardness} {mean}", lambda rng, k=(n, hardness, mean): _point(rng, *k)
 
 
-def _point(rng: Rng, n: int, hardness: str, mean: float) -> Found:
+def _point(rng: Rng, n: int, hardness: str, mean: float) -> Figures:
     p = success(hardness, mean, rng.random(n))
     share = share_of(np.sort(rng.binomial(RUNS, p)), np.full(n, RUNS))
     time = solution_time(share.of_family, 0.01)
@@ -92,7 +92,7 @@ def quantiles() -> Kinds:
         )
 
 
-def _quantile(rng: Rng, q: float, n: int, hardness: str, mean: float) -> Found:
+def _quantile(rng: Rng, q: float, n: int, hardness: str, mean: float) -> Figures:
     hits = rng.binomial(RUNS, success(hardness, mean, rng.random(n)))
     found = quantile_of(hits, np.full(n, RUNS), q).interval
     truth = repeats(Interval(float(success(hardness, mean, 1 - q)), 0, 1)).value
@@ -106,7 +106,7 @@ def rounded() -> Kinds:
         yield f"rounded {n} {hardness} {mean}", lambda rng, k=(n, hardness, mean): _rounded(rng, *k)
 
 
-def _rounded(rng: Rng, n: int, hardness: str, mean: float) -> Found:
+def _rounded(rng: Rng, n: int, hardness: str, mean: float) -> Figures:
     u = rng.random(n)
     shares = (u < mean).astype(float) if hardness == "two kinds" else success(hardness, mean, u)
     return {"rounded": _ends(mean, of_models(shares.tolist()))}
@@ -130,7 +130,7 @@ def levels() -> Kinds:
         )
 
 
-def _levels(rng: Rng, n: int, hardness: str, mean: float, lost: float) -> Found:
+def _levels(rng: Rng, n: int, hardness: str, mean: float, lost: float) -> Figures:
     """Return the differences of a level that is the same, and of one that is not, and verdicts."""
     u = rng.random(n)
     hits = [rng.binomial(RUNS, success(hardness, p, u)).tolist() for p in (mean, mean, mean - lost)]
@@ -158,7 +158,7 @@ def machines() -> Kinds:
         yield f"compare {runs} {p} {other}", lambda rng, k=(runs, [p, other]): _machines(rng, *k)
 
 
-def _machines(rng: Rng, runs: int, shares: list[float]) -> Found:
+def _machines(rng: Rng, runs: int, shares: list[float]) -> Figures:
     """Return whether any of the differences is wrong; for two machines, their intervals."""
     found = [
         {"target": str(k), "successes": int(hits), "runs": runs, "run_s": 0.01}
@@ -188,7 +188,7 @@ def optima() -> Kinds:
         yield f"optimum {n} {c:g} at the end", lambda rng, k=(n, c, False): _optimum(rng, *k)
 
 
-def _optimum(rng: Rng, n: int, concentration: float, is_inside: bool) -> Found:  # noqa: FBT001
+def _optimum(rng: Rng, n: int, concentration: float, is_inside: bool) -> Figures:  # noqa: FBT001
     trips = np.array([1, 2, 4, 8, 64])
     at_end = 1 - 0.95 ** np.minimum(trips, 8)
     p = (np.array([0.01, 0.06, 0.3, 0.5, 0.8]) if is_inside else at_end)[:, None]
@@ -212,7 +212,7 @@ def cliffs() -> Kinds:
         yield f"cliff {n} {width} {spread}", lambda rng, k=(n, width, spread): _cliff(rng, *k)
 
 
-def _cliff(rng: Rng, n: int, width: float, spread: float) -> Found:
+def _cliff(rng: Rng, n: int, width: float, spread: float) -> Figures:
     cliff, hardness = Cliff(factor="noise", threshold=0.5), rng.normal(0, spread, n)
     levels: dict[float, Interval] = {}
     waiting: list[float] = [0.0, 1.0]
@@ -235,7 +235,7 @@ def regions() -> Kinds:
         yield f"safe {n} {hardness} {mean}", lambda rng, k=(n, hardness, mean): _region(rng, *k)
 
 
-def _region(rng: Rng, n: int, hardness: str, mean: float) -> Found:
+def _region(rng: Rng, n: int, hardness: str, mean: float) -> Figures:
     """Six points that are just not safe, of the same models."""
     hits = rng.binomial(RUNS, success(hardness, mean, rng.random(n)), (6, n))
     lows = [
@@ -254,7 +254,7 @@ def adaptive() -> Kinds:
         yield f"width {n} {hardness} {mean}", lambda rng, k=(n, hardness, mean): _narrowed(rng, *k)
 
 
-def _narrowed(rng: Rng, n: int, hardness: str, mean: float) -> Found:
+def _narrowed(rng: Rng, n: int, hardness: str, mean: float) -> Figures:
     p = success(hardness, mean, rng.random(n))
     hits, runs, found = np.zeros(n, int), np.zeros(n, int), Interval(0, 0, 1)
     while runs[0] < 128 and found.high - found.low > 0.2:
@@ -269,7 +269,7 @@ def drawn_machines() -> Kinds:
         yield f"machines {n} {m} {mean}", lambda rng, k=(n, m, mean): _on_machines(rng, *k)
 
 
-def _on_machines(rng: Rng, n: int, m: int, mean: float) -> Found:
+def _on_machines(rng: Rng, n: int, m: int, mean: float) -> Figures:
     shapes, parts = ((n, 1), (1, m), (n, m)), (0.4, 0.3, 0.3)
     z = sum(math.sqrt(a) * rng.normal(size=shape) for a, shape in zip(parts, shapes, strict=True))
     hits = rng.binomial(32, betaincinv(3 * mean, 3 * (1 - mean), ndtr(z)))
@@ -284,7 +284,7 @@ def gaps() -> Kinds:
         yield f"gap {n} {kind}", lambda rng, k=(n, kind): _gap(rng, *k)
 
 
-def _gap(rng: Rng, n: int, kind: str) -> Found:
+def _gap(rng: Rng, n: int, kind: str) -> Figures:
     name, number = kind.split()
     c = float(number)
     gamma, normal = rng.gamma(c, 1 / c, n), rng.normal(size=n)
@@ -305,7 +305,7 @@ def assertions() -> Kinds:
         yield f"assert {runs} {p}", lambda rng, k=(runs, p): _asserted(rng, *k)
 
 
-def _asserted(rng: Rng, runs: int, p: float) -> Found:
+def _asserted(rng: Rng, runs: int, p: float) -> Figures:
     def sample(share: float = p, n: int = runs) -> SampleSet:
         hits = rng.binomial(n, share)
         return replace(_samples(n), energies=np.where(np.arange(n) < hits, -1.0, 1.0))
@@ -345,7 +345,7 @@ def scores() -> Kinds:
         yield f"numbers {n} {tail}", lambda rng, k=(n, heavy): _numbers(rng, *k)
 
 
-def _classes(rng: Rng, n: int, rare: float) -> Found:
+def _classes(rng: Rng, n: int, rare: float) -> Figures:
     """Return scores of two classes, of which .9 and .7 are predicted right."""
     answers = (np.arange(n) < rare * n).astype(int)
     right = rng.random(n) < np.where(answers, 0.7, 0.9)
@@ -360,7 +360,7 @@ def _classes(rng: Rng, n: int, rare: float) -> Found:
     }
 
 
-def _numbers(rng: Rng, n: int, heavy: bool) -> Found:  # noqa: FBT001
+def _numbers(rng: Rng, n: int, heavy: bool) -> Figures:  # noqa: FBT001
     truth = rng.normal(size=n)
     error = 0.5 * (rng.laplace(size=n) / math.sqrt(2) if heavy else rng.normal(size=n))
     found = RealScores.of(truth + error, truth)
