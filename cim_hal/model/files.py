@@ -236,7 +236,7 @@ def _of_text(read: TextModel) -> ModelFile:
     if read.reading == "qubo":
         diagonal = scipy.sparse.diags_array(entries.diagonal())
         # in a matrix an entry stands for its mirror image too, in a sum each term is there once
-        full = entries + entries.T - diagonal if read.layout == "gset" else entries
+        full = entries + entries.T - diagonal if read.layout in {"gset", "biqmac"} else entries
         return ModelFile(IsingModel.from_qubo(full), is_graph=False, format=name)
     field: Any = entries.diagonal()
     hollow = scipy.sparse.triu(entries, 1)

@@ -60,7 +60,7 @@ class TextModel:
     Attributes
     ----------
     layout : str
-        ``gset`` (with a line "n m"), ``qbsolv`` or ``coo``.
+        ``gset`` or, if it holds a matrix Q, ``biqmac`` (with a line "n m"); ``qbsolv`` or ``coo``.
     reading : str
         ``maxcut``, ``qubo`` or ``ising``.
     entries : sparse array, shape (n, n)
@@ -259,7 +259,8 @@ def _with_header(
     if len(entries) != m:
         raise ModelError(f"{first.file}: the header says {m} edges, the file has {len(entries)}")
     entries.check_ends(n)
-    return TextModel("gset", _reading(first, suffix, reading, entries), entries.matrix(n))
+    reading = _reading(first, suffix, reading, entries)
+    return TextModel("biqmac" if reading == "qubo" else "gset", reading, entries.matrix(n))
 
 
 def _reading(first: _Line, suffix: str, reading: str | None, entries: _Entries) -> str:
