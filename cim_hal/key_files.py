@@ -120,9 +120,9 @@ def read_pair(path: str | os.PathLike[str]) -> KeyPair:
     require_curve()
     file = Path(path)
     table = _read(file)
+    public, secret = _key(file, table, "public"), _key(file, table, "secret")
     if os.name == "posix" and file.stat().st_mode & 0o077:
         raise KeyFileError(f"others may read or write {file}", hint=f"chmod 600 {file}")
-    public, secret = _key(file, table, "public"), _key(file, table, "secret")
     if zmq.curve_public(secret.encode()).decode() != public:
         raise KeyFileError(f"the two keys in {file} do not belong together")
     return KeyPair(public, secret)

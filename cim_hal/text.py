@@ -1,8 +1,8 @@
-"""Text of others, where it is shown: nothing in it moves a cursor, hides, or forges a line."""
+"""Words that are shown: text of others, which must not forge a line; numbers with their nouns."""
 
 from __future__ import annotations
 
-__all__ = ["printable"]
+__all__ = ["counted", "printable", "with_article"]
 
 # Letters and marks without a shape: `str.isprintable` knows controls, formats and spaces alone.
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
@@ -17,6 +17,27 @@ def printable(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     return "".join(char if _is_seen(char) else _escaped(char) for char in text)
+
+
+def counted(number: float | str, noun: str, form: str = "") -> str:
+    """Return a number, formatted as `form` says, and its noun, which is singular of 1 alone.
+
+    >>> counted(1, "run"), counted(0, "entry"), counted(25000, "spin", ",")
+    ('1 run', '0 entries', '25,000 spins')
+    """
+    shown = format(number, form)
+    if shown == "1":
+        return f"1 {noun}"
+    return f"{shown} {noun[:-1]}ies" if noun[-2:] in {"gy", "ry"} else f"{shown} {noun}s"
+
+
+def with_article(noun: str) -> str:
+    """Return a noun, such as the name of a type, with its article.
+
+    >>> with_article("IsingModel"), with_article("str"), with_article("ndarray")
+    ('an IsingModel', 'a str', 'an ndarray')
+    """
+    return f"an {noun}" if noun[0] in "aeioAEIO" or noun == "ndarray" else f"a {noun}"
 
 
 def _is_seen(char: str) -> bool:

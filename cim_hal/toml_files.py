@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, model_validator
 
 if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
     from cim_hal.errors import CimError
 
-__all__ = ["MAX_FILE_BYTES", "FileTable", "did_you_mean", "first_problem", "read_file"]
+__all__ = ["MAX_FILE_BYTES", "FileTable", "did_you_mean", "first_problem", "one_line", "read_file"]
 
 MAX_FILE_BYTES = 1 << 20
 MAX_KEY_PARTS = 100  # the time of the parser grows as their square
@@ -100,9 +102,24 @@ def _check_keys(text: str) -> None:
 
 def first_problem(error: ValidationError) -> str:
     """Return where a table is wrong first, and how: ``schedule.pump: Input should be …``."""
-    found = error.errors(include_url=False, include_context=False)[0]
+    return _problems(error)[0]
+
+
+def one_line(error: BaseException) -> str:
+    """Return the sentence of an exception; of pydantic, each thing that is wrong with the value."""
+    if not isinstance(error, ValidationError):
+        return str(error)
+    return f"{error.title}: {'; '.join(_problems(error))}"
+
+
+def _problems(error: ValidationError) -> list[str]:
+    return [_problem(found) for found in error.errors(include_url=False, include_context=False)]
+
+
+def _problem(found: ErrorDetails) -> str:
     says = found["msg"].removeprefix("Value error, ").replace("tuple", "list")
     says = says.replace("Input should", "it should").replace("Field required", "it is missing")
+    says = says.replace("Extra inputs are not permitted", "there is no such field")
     place = _place(found["loc"])
     value = found["input"]
     shown = f" = {value!r:.100}" if isinstance(value, str | int | float) else ""

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 import numpy as np
 
 from cim_hal.model.conversion import has_bool
+from cim_hal.text import with_article
 from qnn_train.arrays import Array, ArrayLike, BitArray
 from qnn_train.errors import AssemblyError
 
@@ -80,7 +81,7 @@ def _guarded(function: Any) -> Any:
         for name, value in signature.bind(*args, **kwargs).arguments.items():
             if name in kinds and not _fits(value, kinds[name]):
                 kind = signature.parameters[name].annotation
-                what = f"{name} = {value!r:.100}, a {type(value).__name__}"
+                what = f"{name} = {value!r:.100}, {with_article(type(value).__name__)}"
                 raise AssemblyError(what, hint=f"it must be of the type {kind}")
         return function(*args, **kwargs)
 

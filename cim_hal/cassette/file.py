@@ -36,6 +36,7 @@ from cim_hal.protocol.wire.limits import MAX_BUFFER_BYTES, MAX_BUFFERS, MAX_HEAD
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet
 from cim_hal.server.security.endpoint import DEFAULT
 from cim_hal.testing.message_proxy import MessageProxy
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     import io
@@ -188,7 +189,7 @@ class CassetteWriter:
             with suppress(OSError):
                 self._file.truncate(self._n_bytes)
             what = f"{self._path}: {error.strerror}: the recording ended"
-            self._failure = CassetteError(f"{what} after {self.messages} messages")
+            self._failure = CassetteError(f"{what} after {counted(self.messages, 'message')}")
             raise self._failure from None
 
 

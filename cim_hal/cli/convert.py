@@ -10,6 +10,7 @@ import click
 from cim_hal.cli.common import format_option, json_option, print_json
 from cim_hal.console import say
 from cim_hal.option_types import MODEL_FILE, OutputFile
+from cim_hal.text import counted
 
 __all__ = ["convert"]
 
@@ -70,7 +71,11 @@ def convert(**options: Any) -> None:
         print_json(facts)
         return
     field = ", with a field" if facts["has_field"] else ""
-    say(f"{source}: {file.format}, {model.n_spins} spins{field}, offset {model.offset:.12g}")
+    say(
+        f"{source}: {file.format}, {counted(model.n_spins, 'spin')}{field}, "
+        f"offset {model.offset:.12g}"
+    )
     is_named = file.labels not in (None, tuple(range(model.n_spins)))
     numbered = ", variables by number: --json lists their names" if is_named else ""
-    say(f"{target}: {layout}{numbered}")
+    matrix = ", the couplings J" if layout in {"mtx", "npy", "scipy"} else ""
+    say(f"{target}: {layout}{matrix}{numbered}")

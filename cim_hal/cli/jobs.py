@@ -24,6 +24,7 @@ from cim_hal.errors import UnknownReferenceError
 from cim_hal.model.files import read_model
 from cim_hal.option_types import MODEL_FILE, SECONDS, OutputFile
 from cim_hal.protocol.jobs.state import JobState
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from cim_hal.cli.common import Target
@@ -140,7 +141,7 @@ def _fetch(
     if as_json:
         print_json(facts)
         return
-    say(f"{len(samples)} runs, best energy {samples.best_energy:.10g}")
+    say(f"{counted(len(samples), 'run')}, best energy {samples.best_energy:.10g}")
 
 
 def _act(job: Job, action: str, timeout_s: float | None) -> JobState:

@@ -12,6 +12,7 @@ import click
 from cim_hal.cli.common import json_option, print_json
 from cim_hal.console import say
 from cim_hal.option_types import OutputFolder
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from cim_hal.server.storage.repair import JournalReport
@@ -104,6 +105,9 @@ def _show(report: JournalReport, *, as_json: bool, **more: Any) -> None:
     if as_json:
         print_json(asdict(report) | more)
         return
-    say(f"{report.jobs} jobs, {report.results} results, {report.couplings} couplings")
+    say(
+        f"{counted(report.jobs, 'job')}, {counted(report.results, 'result')}, "
+        f"{report.couplings} couplings"
+    )
     for problem in report.problems:
         say(f"damaged: {problem.where}: {problem.what}")

@@ -24,6 +24,7 @@ from cim_hal.errors import LeaseHeldError
 from cim_hal.extras import FULL_INSTALL
 from cim_hal.machine.telemetry import DriverState
 from cim_hal.option_types import MAX_SECONDS, POSITIVE_SECONDS
+from cim_hal.toml_files import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,6 +87,8 @@ def list_drivers(*, as_json: bool) -> None:
         return
     rows = ((driver.name, *_list_row(known)) for driver, known in found)
     print_table("name", "spins", "bits", "field", "what it is", rows=rows)
+    if any("max_spins" not in known for _, known in found):
+        say("-: not opened, since it may be a real machine; cim-hal describe NAME opens it")
 
 
 def _list_row(known: dict[str, Any]) -> Iterator[str]:
@@ -107,7 +110,7 @@ def _capabilities_of(name: str) -> dict[str, Any]:
         finally:
             driver.close()
     except Exception as error:  # noqa: BLE001  a driver may raise anything; the others are listed
-        return {"description": f"does not start: {error}"}
+        return {"description": f"does not start: {one_line(error)}"}
 
 
 @click.command()

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cim_hal.text import counted
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -77,7 +79,7 @@ def _write_facts(axes: Axes, samples: SampleSet) -> None:
     record = samples.record
     facts = (
         f"{samples.spins.shape[1]} spins",
-        f"{len(samples)} runs",
+        f"{counted(len(samples), 'run')}",
         f"{record.round_trips} round trips",
         f"seed {record.seed}",
         f"{record.device_s:.3g} s on the device",
@@ -166,7 +168,7 @@ def _energy_histogram(axes: Axes, samples: SampleSet) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(3))
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     count = int(np.count_nonzero(samples.energies == low))
-    _caption(axes, f"{count} of {len(samples)} runs at the lowest")
+    _caption(axes, f"{count} of {counted(len(samples), 'run')} at the lowest")
 
 
 def _prepare(axes: Axes) -> None:

@@ -17,6 +17,7 @@ from rich.progress import BarColumn, TextColumn
 
 from cim_hal.cli.common import print_properties, progress_on, whole_file
 from cim_hal.errors import JobTimeoutError
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -251,7 +252,7 @@ def _diversity(search: Search) -> str:
     return (
         f"{found.configurations} configuration{'s' * (found.configurations > 1)}, "
         f"{found.energies} energ{'ies' if found.energies > 1 else 'y'}{of}; "
-        f"worth {found.effective_runs:.3g} runs that all differ"
+        f"worth {counted(found.effective_runs, 'run', '.3g')} that all differ"
     )
 
 

@@ -17,10 +17,11 @@ from pydantic import ValidationError
 
 from cim_hal.cli.common import configured, on_signals, print_ready, refused
 from cim_hal.console import INTERRUPTED, say
+from cim_hal.errors import CimError
 from cim_hal.key_files import read_pair
 from cim_hal.machine.config import MachineConfig
 from cim_hal.machine.faulty_driver import FaultScript, FaultyDriver
-from cim_hal.machine.registry import claim, make_driver
+from cim_hal.machine.registry import check_options, claim, make_driver
 from cim_hal.option_types import (
     FILE,
     LISTEN,
@@ -282,8 +283,8 @@ def serve(
     if script:
         warning = f"faults are injected: {script.summary} (from {faults_path})"
         say(f"warning: {warning}", err=True)
-    journal = None if no_journal else DiskJournal(state_folder or default_folder(config.label))
     with (
+        _options_first(config),
         Router(
             chosen_driver(config, faults_path, **driver),
             endpoint,
@@ -292,7 +293,9 @@ def serve(
             limits=agreed,
             snapshot_every_s=pages.snapshot_every_s,
             calibrations=calibrations_path and CalibrationStore(calibrations_path),
-            journal=journal,
+            journal=None
+            if no_journal
+            else DiskJournal(state_folder or default_folder(config.label)),
         ) as router,
         pages.shown(router),
     ):
@@ -303,6 +306,16 @@ def serve(
             threading.Thread(target=_stop_after_stdin, args=[router], daemon=True).start()
         print_ready(f"{config.target} at {router.endpoint}")
         router.serve()
+
+
+@contextmanager
+def _options_first(config: MachineConfig) -> Iterator[None]:
+    """Raise the error of a wrong option in place of another one, such as a port that is in use."""
+    try:
+        yield
+    except CimError:
+        check_options(config)
+        raise
 
 
 def _given(machine_json: str | None) -> MachineConfig | None:

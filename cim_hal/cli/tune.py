@@ -24,6 +24,7 @@ from cim_hal.client.tuning import Tuner
 from cim_hal.console import say
 from cim_hal.model.files import read_model
 from cim_hal.option_types import COUNT, POSITIVE_SECONDS, SEED, OutputFile
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from cim_hal.client.tuning import Candidate, Comparison, Trial
@@ -110,7 +111,8 @@ def _search(tuner: Tuner, seconds: float, trials: int | None) -> tuple[list[Tria
             while not found or (len(found) != trials and time.perf_counter() - started < seconds):
                 found.append(next(steps))
                 best = min(found, key=lambda trial: trial.score)
-                said = f"{len(found)} trials, best {best.score:g} (defaults {found[0].score:g})"
+                said = f"{counted(len(found), 'trial')}, best {best.score:g}"
+                said += f" (defaults {found[0].score:g})"
                 bar.update(task, completed=time.perf_counter() - started, description=said)
         except KeyboardInterrupt:
             if not found:
@@ -179,7 +181,7 @@ def _show(
         if comparison.is_better
         else f"no better than the defaults, which are kept ({gain} in energy)"
     )
-    say(f"{len(found)} trials; measured again with new seeds: {verdict}")
+    say(f"{counted(len(found), 'trial')}; measured again with new seeds: {verdict}")
     if out is not None:
         say(f"written: {out}")
 

@@ -21,6 +21,7 @@ from cim_hal.client.job import Job
 from cim_hal.client.session import Session, connection_options, open_transport
 from cim_hal.client.transport.base import closed_error
 from cim_hal.errors import LocalProtocolError, TargetError
+from cim_hal.text import with_article
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -439,7 +440,7 @@ def _open_shared(options: ConnectionOptions) -> Transport:
     transport = open_transport(options, shared=True)
     if not getattr(transport, "is_interruptible", False):
         raise TargetError(
-            f"a {type(transport).__name__} does not work in an event loop",
+            f"{with_article(type(transport).__name__)} does not work in an event loop",
             hint="pass a name, an endpoint such as tcp://host:port, or a Driver",
         )
     return transport

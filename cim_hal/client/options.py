@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self, TypedDict, TypeVar
 
@@ -19,9 +19,12 @@ from cim_hal.errors import LocalProtocolError, ModelError, TargetError
 from cim_hal.machine.config import MachineConfig
 from cim_hal.model.conversion import duration, flag, real_number, require, whole_number
 from cim_hal.model.ising import check_model
+from cim_hal.model.record import ONE_LINE
 from cim_hal.model.schedule import PumpSchedule, TraceRequest
-from cim_hal.protocol.wire.base import Wire
+from cim_hal.protocol.wire.base import DIGEST, TOKEN, Wire
 from cim_hal.protocol.wire.messages import CouplingRef, Sample, Schedule, TraceSpec
+from cim_hal.text import with_article
+from cim_hal.toml_files import did_you_mean
 
 if TYPE_CHECKING:
     from typing import TypeAlias
@@ -53,6 +56,11 @@ __all__ = [
 
 EPOCH_VARIABLE = "CIM_HAL_EPOCH"
 NO_DIGEST = f"sha256:{0:064x}"  # of a request that is checked and not sent
+FORMS: Mapping[str, str] = {
+    ONE_LINE: "one line without control characters",
+    TOKEN: "32 hexadecimal digits in lower case",
+    DIGEST: "sha256: and 64 hexadecimal digits in lower case",
+}
 JITTER = secrets.SystemRandom()
 
 Built = TypeVar("Built", bound=Wire)
@@ -154,7 +162,9 @@ class ConnectionOptions:
         for name in ("key", "server_key"):
             path = getattr(self, name)
             if path is not None and not isinstance(path, str | os.PathLike):
-                raise ModelError(f"{name} is a {type(path).__name__}", hint="pass a path")
+                raise ModelError(
+                    f"{name} is {with_article(type(path).__name__)}", hint="pass a path"
+                )
         require("retries", self.retries, Retries, ModelError, hint="pass a Retries")
         whole_number("epoch", self.epoch, ModelError, 0)
         if duration("timeout_s", self.timeout_s, ModelError) == 0:
@@ -180,6 +190,7 @@ class ConnectionOptions:
     def of(cls, target: Target, options: ConnectionKeywords) -> Self:
         """Return the options of a target; None stands for a default."""
         given: dict[str, Any] = {k: v for k, v in options.items() if v is not None}
+        check_keywords(given, ConnectionKeywords)
         return cls(target, **given)
 
     @property
@@ -202,7 +213,7 @@ class ConnectionOptions:
 def not_a_device(target: object) -> TargetError:
     """Return the error of a target that is of no kind of target."""
     return TargetError(
-        f"a {type(target).__name__} is not a device",
+        f"{with_article(type(target).__name__)} is not a device",
         hint="pass a name, an endpoint such as tcp://host:port, a Driver or a Transport",
     )
 
@@ -245,6 +256,20 @@ class SampleOptions:
     key: str | None = None
     keep: bool = True
 
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Self:
+        """Return the options that the keywords of a call give; a `TypeError` says which is none."""
+        check_keywords(options, SampleKeywords)
+        return cls(**options)
+
+
+def check_keywords(given: Iterable[str], known: type[Any]) -> None:
+    """Raise a `TypeError` that names the nearest of the `known` keywords, if one is not known."""
+    names = known.__annotations__
+    for name in given:
+        if name not in names:
+            raise TypeError(f"there is no argument {name!r}; {did_you_mean(name, names)}")
+
 
 def new_key() -> str:
     """Return a new idempotency key: 32 hexadecimal digits."""
@@ -271,7 +296,7 @@ def check_request(
 ) -> None:
     """Do as `check_job`, and check the numbers too, for who makes the request later."""
     check_job(model, schedule, options)
-    sample_request(NO_DIGEST, schedule, SampleOptions(**options))
+    sample_request(NO_DIGEST, schedule, SampleOptions.of(options))
 
 
 def coupling_ref(digest: str, *, bits: int | None, gauge_seed: int | None) -> CouplingRef:
@@ -323,6 +348,5 @@ def checked(cls: type[Built], **fields: Any) -> Built:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = ".".join(str(part) for part in first["loc"])
-        is_pattern = first["type"] == "string_pattern_mismatch"
-        hint = "one line without control characters" if is_pattern else first["msg"]
+        hint = FORMS.get(first.get("ctx", {}).get("pattern", ""), first["msg"])
         raise ModelError(f"{name} = {first['input']!r:.100}", hint=hint) from None

@@ -13,6 +13,7 @@ from cim_hal.model.sampleset import SampleSet, Trace
 from cim_hal.model.schedule import MAX_TRACE_BYTES
 from cim_hal.protocol.wire.messages import FetchResult, FetchTrace, ResultBatch, TraceBatch
 from cim_hal.protocol.wire.results import unpack_spins
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -87,7 +88,7 @@ def fetch_trace(client: RequestClient, job: str, n_spins: int, deadline: float) 
         parts.append(buffers)
         rows += _n_trace_rows(buffers, n_spins=n_spins)
     if rows != n_rows:
-        raise RemoteProtocolError(f"a trace of {n_rows} rows came with {rows}")
+        raise RemoteProtocolError(f"a trace of {counted(n_rows, 'row')} came with {rows}")
     round_trips, pump, amplitudes = (np.concatenate(part) for part in zip(*parts, strict=True))
     return Trace(round_trips[:: batch.n_runs], pump[:: batch.n_runs], amplitudes.reshape(shape))
 
@@ -117,7 +118,7 @@ def samples_of(
     spins = unpack_spins(packed, rows.batch.n_spins)
     if spins.shape[1] != model.n_spins:
         raise RemoteProtocolError(
-            f"the result has {spins.shape[1]} spins, the model has {model.n_spins}"
+            f"the result has {counted(spins.shape[1], 'spin')}, the model has {model.n_spins}"
         )
     rank = partial(SampleSet.rank, model) if lowered is None else lowered.rank
     return rank(spins, amplitudes[0] if amplitudes else None, rows.batch.record, trace)

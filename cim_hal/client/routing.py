@@ -86,7 +86,7 @@ class JobRequest:
 
 def check_fits(request: JobRequest, capabilities: Capabilities) -> None:
     """Raise the `CapabilityError` that names why a machine cannot run a job."""
-    model, options = request.model, SampleOptions(**request.options)
+    model, options = request.model, SampleOptions.of(request.options)
     needs = model.n_spins + (bool(model.h.any()) and not capabilities.has_field)
     if needs > capabilities.max_spins:
         raise CapabilityError("max_spins", required=needs, available=capabilities.max_spins)

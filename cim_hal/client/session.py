@@ -282,7 +282,7 @@ class Session(CouplingMethods, LockMethods, InstrumentMethods):
         options["settings"] = {**self._client.settings, **(options.get("settings") or {})}
         lowered = _lowered(model, capabilities, options)
         model = model if lowered is None else lowered.model
-        request = sample_request(self._uploader.digest(model), schedule, SampleOptions(**options))
+        request = sample_request(self._uploader.digest(model), schedule, SampleOptions.of(options))
         capabilities.check_settings(request.settings)
         if trace is not None:
             round_trips = (schedule or capabilities.default_schedule).round_trips

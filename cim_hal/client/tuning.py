@@ -23,6 +23,7 @@ from cim_hal.extras import load_extra
 from cim_hal.model.conversion import require, whole_number
 from cim_hal.model.ising import check_model
 from cim_hal.model.schedule import PumpSchedule
+from cim_hal.text import with_article
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -129,8 +130,8 @@ class Tuner:
     ) -> None:
         check_model(model)
         if not hasattr(session, "capabilities"):
-            kind = type(session).__name__
-            raise ModelError(f"the session is a {kind}", hint="pass what open_device returns")
+            kind = with_article(type(session).__name__)
+            raise ModelError(f"the session is {kind}", hint="pass what open_device returns")
         work = None if work is None else whole_number("work", work, ModelError, 1)
         seed = whole_number("seed", seed, ModelError, 0, MAX_SEED - 1)
         session.capabilities.check_settings({} if settings is None else settings)

@@ -16,6 +16,7 @@ from cim_hal.model.ising import IsingModel
 from cim_hal.model.sampleset import SampleSet
 from cim_hal.model.schedule import PumpSchedule, TraceRequest
 from cim_hal.protocol.jobs.state import JobState
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from cim_hal.client.job import Job
@@ -88,14 +89,14 @@ def largest_program(machine: MachineUnderTest) -> str:
     """Check that all spins there are can be run."""
     n_spins = machine.capabilities.max_spins
     _shape(machine, n_spins, 1)
-    return f"{n_spins} spins"
+    return counted(n_spins, "spin")
 
 
 def many_runs(machine: MachineUnderTest) -> str:
     """Check that a job can have as many runs as are announced, up to a thousand."""
     n_runs = min(machine.capabilities.max_runs, MANY_RUNS)
     _shape(machine, machine.spins(4), n_runs)
-    return f"{n_runs} runs"
+    return counted(n_runs, "run")
 
 
 def schedules(machine: MachineUnderTest) -> None:
@@ -197,8 +198,8 @@ def traces(machine: MachineUnderTest) -> str:
     trace = machine.sample(model, n_runs=4, schedule=schedule, trace=request).trace
     if trace is None:
         raise CheckFailed("none came")
-    require(trace.n_runs == 2, f"it is of {trace.n_runs} runs, 2 were asked for")
-    return f"{len(trace)} frames in {schedule.round_trips} round trips"
+    require(trace.n_runs == 2, f"it is of {counted(trace.n_runs, 'run')}, 2 were asked for")
+    return f"{counted(len(trace), 'frame')} in {counted(schedule.round_trips, 'round trip')}"
 
 
 def cancelling(machine: MachineUnderTest) -> str:
@@ -265,7 +266,7 @@ def deliveries(machine: MachineUnderTest) -> str:
             joined, whole = reduce(SampleSet.concat, parts), job.result(timeout_s=machine.timeout_s)
             require(len(joined) == n_runs, f"{len(joined)} of {n_runs} runs were delivered")
             require(_equal(joined, whole), "the runs that were delivered are not those of the end")
-            return f"{n_runs} runs in {len(parts)} parts"
+            return f"{counted(n_runs, 'run')} in {counted(len(parts), 'part')}"
     raise NotApplicable("it delivers no runs before the end")
 
 

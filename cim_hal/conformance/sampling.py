@@ -9,6 +9,7 @@ import numpy as np
 
 from cim_hal.conformance.machine_under_test import ALPHA, CheckFailed, NotApplicable, require
 from cim_hal.model.ising import IsingModel
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,7 +80,7 @@ def right_places(machine: MachineUnderTest) -> str:
             raise CheckFailed(
                 f"spins {i} and {j} are not coupled, and agree in {share:.0f} % of runs"
             )
-    return f"{n // 2} couplings among {n} spins"
+    return f"{counted(n // 2, 'coupling')} among {counted(n, 'spin')}"
 
 
 def extreme_levels(machine: MachineUnderTest) -> str:

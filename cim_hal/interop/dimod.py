@@ -25,6 +25,7 @@ from cim_hal.machine.registry import emulated
 from cim_hal.model.conversion import whole_number
 from cim_hal.model.ising import IsingModel, check_model
 from cim_hal.model.pairs import symmetric_matrix
+from cim_hal.text import counted, with_article
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -60,7 +61,7 @@ def from_bqm(bqm: dimod.BinaryQuadraticModel) -> tuple[IsingModel, list[Hashable
     ([[0.0, 2.0], [2.0, 0.0]], [-1.0, -0.0], 0.5, ['a', 'b'])
     """
     if not isinstance(bqm, dimod.BinaryQuadraticModel):
-        what = f"the model is a {type(bqm).__name__}, not a dimod.BinaryQuadraticModel"
+        what = f"the model is {with_article(type(bqm).__name__)}, not a dimod.BinaryQuadraticModel"
         raise ModelError(what, hint="dimod.BQM.from_qubo and from_ising make one of a mapping")
     if not bqm.num_variables:
         raise ModelError("the model has no variables")
@@ -91,7 +92,7 @@ def to_bqm(
     names = list(range(model.n_spins)) if labels is None else list(labels)
     if len(set(names)) != model.n_spins or len(names) != model.n_spins:
         what = f"{len(names)} labels, {len(set(names))} of them different"
-        raise ModelError(what, hint=f"the model has {model.n_spins} spins")
+        raise ModelError(what, hint=f"the model has {counted(model.n_spins, 'spin')}")
     return _bqm(model.J, model.h, model.offset, names)
 
 
@@ -272,7 +273,7 @@ class SamplerDriver(Driver):
             (seed,) = seeds.spawn(1)
             found = self._sampler.sample(bqm, **self._call(program.n_runs - n_done, seed, stop))
             if stop.is_set():
-                raise JobCancelledError(f"cancelled after {n_done} runs")
+                raise JobCancelledError(f"cancelled after {counted(n_done, 'run')}")
             rows = _rows(found, program.n_spins, program.n_runs - n_done)
             if not len(rows):
                 raise DriverFaultError(f"{type(self._sampler).__name__} returned no samples")

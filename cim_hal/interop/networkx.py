@@ -11,6 +11,7 @@ import numpy as np
 from cim_hal.errors import ModelError
 from cim_hal.model.ising import IsingModel
 from cim_hal.model.pairs import symmetric_matrix
+from cim_hal.text import with_article
 
 __all__ = ["from_graph", "maxcut_from_graph"]
 
@@ -64,7 +65,9 @@ def maxcut_from_graph(
 
 def _check(graph: Any) -> None:
     if not isinstance(graph, nx.Graph):
-        raise ModelError(f"the graph is a {type(graph).__name__}", hint="pass a networkx.Graph")
+        raise ModelError(
+            f"the graph is {with_article(type(graph).__name__)}", hint="pass a networkx.Graph"
+        )
     if graph.is_directed():
         what, hint = "the graph is directed", "graph.to_undirected() says how edges are joined"
         raise ModelError(what, hint=hint)

@@ -19,6 +19,7 @@ from cim_hal.addresses import is_endpoint, is_machine_file
 from cim_hal.errors import TargetError
 from cim_hal.machine.options import OptionValue  # noqa: TC001  of fields
 from cim_hal.model.record import ONE_LINE, Record
+from cim_hal.text import with_article
 from cim_hal.toml_files import FileTable, first_problem, read_file
 from cim_hal.user_config import named_target
 
@@ -174,7 +175,7 @@ class MachineConfig(Record):
         found = target if isinstance(target, MachineConfig) else _config(target)
         for name, given in (("options", options), ("texts", texts)):
             if given is not None and not isinstance(given, Mapping):
-                what = f"{name} is a {type(given).__name__}"
+                what = f"{name} is {with_article(type(given).__name__)}"
                 raise TargetError(what, hint="pass values by name")
         plain = {name: _plain(name, value) for name, value in (options or {}).items()}
         more = {
@@ -207,7 +208,7 @@ def _config(target: str | os.PathLike[str]) -> MachineConfig:
     if isinstance(target, os.PathLike):
         return _read(os.fsdecode(target))
     if not isinstance(target, str):
-        what = f"the target is a {type(target).__name__}"
+        what = f"the target is {with_article(type(target).__name__)}"
         raise TargetError(what, hint="pass a name, module:factory, or the path of a machine file")
     named = named_target(target)
     if named is None:

@@ -19,6 +19,7 @@ from cim_hal.machine.telemetry import Calibration, Telemetry
 from cim_hal.model.conversion import require, whole_number
 from cim_hal.model.record import Notes
 from cim_hal.model.sampleset import Trace
+from cim_hal.text import counted, with_article
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -208,7 +209,7 @@ def _check_values(what: str, values: Any, expected: tuple[int, int]) -> None:
 
 def _check_trace(trace: Trace | None, request: TraceRequest, program: Program) -> None:
     if not isinstance(trace, Trace):
-        what = "none" if trace is None else f"a {type(trace).__name__} as its trace"
+        what = "none" if trace is None else f"{with_article(type(trace).__name__)} as its trace"
         raise DriverFaultError(f"a trace was asked for, and the readout has {what}")
     n_frames, last = len(trace.round_trips), program.schedule.round_trips
     expected = (n_frames, min(request.runs, program.n_runs), program.n_spins)
@@ -261,7 +262,7 @@ class PartialReadouts:
         n_rows = len(values) if isinstance(values, np.ndarray) and values.ndim else 0
         left = self._program.n_runs - self.n_runs
         if not 1 <= n_rows <= left:
-            raise DriverFaultError(f"a delivery of {n_rows} runs, where {left} are left")
+            raise DriverFaultError(f"a delivery of {counted(n_rows, 'run')}, where {left} are left")
         _check_values("a delivery", values, (n_rows, self._program.n_spins))
         if self._kind not in {None, values.dtype.kind}:
             raise DriverFaultError("some deliveries are amplitudes, and some are bare spins")

@@ -23,12 +23,15 @@ from cim_hal.machine.driver import Driver
 from cim_hal.machine.options import OptionValue, checked_options, options_of, shown_with
 from cim_hal.machine.wrapped_driver import WrappedDriver
 from cim_hal.ownership import Lock, lock_file, open_lock, own, release
+from cim_hal.text import with_article
+from cim_hal.toml_files import one_line
 from cim_hal.user_config import DRIVERS, read_user_config
 
 __all__ = [
     "GROUP",
     "RegisteredDriver",
     "check_name",
+    "check_options",
     "claim",
     "emulated",
     "factory_of",
@@ -71,7 +74,9 @@ def emulated(factory: Factory) -> Factory:
     """
     given: Any = factory
     if not callable(given):
-        raise TargetError(f"factory is a {type(factory).__name__}", hint="pass what makes a driver")
+        raise TargetError(
+            f"factory is {with_article(type(factory).__name__)}", hint="pass what makes a driver"
+        )
     setattr(given, "is_emulated", True)  # noqa: B010  of any callable
     return factory
 
@@ -102,6 +107,7 @@ def claim(config: MachineConfig, *, hardware: str = "", server: int | None = Non
     `hardware` is its name where that is neither in the file nor the driver's factory. None for an
     emulated one.
     """
+    check_options(config)
     if is_emulated(config.driver):
         return None
     lock = open_lock(lock_file(lock_name(config, hardware)))
@@ -111,6 +117,14 @@ def claim(config: MachineConfig, *, hardware: str = "", server: int | None = Non
         release(lock)
         raise
     return lock
+
+
+def check_options(config: MachineConfig) -> None:
+    """Raise the `TargetError` of options that the driver of a target does not take; make nothing.
+
+    Before its lock is asked for: who types a wrong option hears of it, not of who has the machine.
+    """
+    checked_options(config.target, _load(config.driver), config.options, config.texts)
 
 
 def make_driver(
@@ -143,11 +157,11 @@ def make_driver(
         driver = factory(**given)
     except Exception as error:
         raise TargetError(
-            f"the driver {config.target!r} did not start: {type(error).__name__}: {error}"
+            f"the driver {config.target!r} did not start: {type(error).__name__}: {one_line(error)}"
         ) from error
     if not isinstance(driver, Driver):
         raise TargetError(
-            f"{config.target!r} made a {type(driver).__name__}",
+            f"{config.target!r} made {with_article(type(driver).__name__)}",
             hint="it must make a cim_hal.Driver",
         )
     known = tuple(shown_with(option, given) for option in options_of(factory).values())
@@ -223,7 +237,7 @@ def _import(target: str, entry: EntryPoint) -> Callable[..., Any]:
         ) from error
     if not callable(factory):
         raise TargetError(
-            f"{target!r} is a {type(factory).__name__}",
+            f"{target!r} is {with_article(type(factory).__name__)}",
             hint="it must be a callable that returns a cim_hal.Driver",
         )
     return factory

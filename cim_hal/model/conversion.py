@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import numpy as np
 import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need it
 
+from cim_hal.text import with_article
+
 if TYPE_CHECKING:
     import scipy.sparse as sp
     from numpy.typing import NDArray
@@ -72,7 +74,7 @@ def real_array(name: str, values: Any, error: type[CimError]) -> NDArray[np.floa
         raise error(f"{name} is not an array of real numbers: {failure}") from None
     if array.dtype.kind not in "iuf":
         is_object = array.dtype.kind in "OV" and not isinstance(values, (np.ndarray, list, tuple))
-        what = f"a {type(values).__name__}" if is_object else f"of type {array.dtype}"
+        what = f"{with_article(type(values).__name__)}" if is_object else f"of type {array.dtype}"
         raise error(f"{name} is not an array of real numbers: it is {what}", hint=HINT)
     if np.ma.is_masked(values):
         raise error(f"{name} has masked entries", hint="fill or remove them")
@@ -187,9 +189,9 @@ def require(
     """Raise `error` unless `value` is of a type, or of one of several."""
     if not isinstance(value, kind):
         right = " or ".join(
-            each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,))
+            with_article(each.__name__) for each in (kind if isinstance(kind, tuple) else (kind,))
         )
-        raise error(f"{name} is a {type(value).__name__}, not a {right}", hint=hint)
+        raise error(f"{name} is {with_article(type(value).__name__)}, not {right}", hint=hint)
 
 
 def _check_exact(

@@ -20,6 +20,8 @@ from cim_hal.atomic_files import replacing
 from cim_hal.errors import ModelError
 from cim_hal.model.conversion import flag
 from cim_hal.model.ising import IsingModel, check_model
+from cim_hal.model.text_files import MATRIX_IS_J
+from cim_hal.text import with_article
 
 __all__ = ["LAYOUTS", "SUFFIXES", "layout_of", "write_model"]
 
@@ -98,7 +100,7 @@ def write_model(
         be written.
     """
     if not isinstance(path, (str, os.PathLike)):
-        what = f"path is a {type(path).__name__}, not a path"
+        what = f"path is {with_article(type(path).__name__)}, not a path"
         raise ModelError(what, hint="pass the name of a file")
     check_model(model)
     file, is_dropping = Path(path), flag("drop_offset", drop_offset, ModelError)
@@ -305,7 +307,9 @@ def _mtx(model: IsingModel) -> bytes:
     from scipy.io import mmwrite
 
     stream = io.BytesIO()
-    mmwrite(stream, scipy.sparse.coo_array(model.J), comment=" J", symmetry="symmetric")
+    mmwrite(
+        stream, scipy.sparse.coo_array(model.J), comment=f" {MATRIX_IS_J}", symmetry="symmetric"
+    )
     return stream.getvalue()
 
 

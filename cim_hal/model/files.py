@@ -44,13 +44,14 @@ from cim_hal.errors import ModelError
 from cim_hal.model.ising import IsingModel
 from cim_hal.model.json_files import is_json, read_json
 from cim_hal.model.text_files import (
+    MATRIX_IS_J,
     MATRIX_MARKET,
     MAX_FILE_SPINS,
     READINGS,
     check_matrix_market,
     read_text,
 )
-from cim_hal.text import printable
+from cim_hal.text import printable, with_article
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,6 +62,7 @@ __all__ = ["FORMATS", "MAX_FILE_BYTES", "ModelFile", "read_model"]
 
 MAX_FILE_BYTES = 4 * 1024**3
 MAX_TEXT_BYTES = 1024**3
+MAX_HEAD = 1000  # characters with the comments of a matrix
 FORMATS = tuple(READINGS)
 COMPRESSED: Mapping[bytes, Any] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 SCIPY = {
@@ -118,13 +120,15 @@ def read_model(path: str | os.PathLike[str], *, format: str | None = None) -> Mo
         read, or can be read in several ways; the message says where.
     """
     if not isinstance(path, (str, os.PathLike)):
-        what = type(path).__name__
-        raise ModelError(f"path is a {what}, not a path", hint="pass the name of a file")
+        what = with_article(type(path).__name__)
+        raise ModelError(f"path is {what}, not a path", hint="pass the name of a file")
     if format is not None and not (isinstance(format, str) and format in FORMATS):
         raise ModelError(f"format = {format!r:.50}", hint=f"one of {', '.join(FORMATS)}")
     file = _standard_input() if str(path) == "-" else _on_disk(Path(path))
     with file.open() as stream:
         start = stream.read(8)
+    if not start:
+        raise ModelError(f"{file} is empty")
     suffix = file.suffix
     if start.startswith(ZIP) and suffix == ".npz":
         return _read_npz(file, format)
@@ -149,12 +153,15 @@ def _of_characters(file: _Source, start: bytes, reading: str | None) -> ModelFil
         return _of_json(text, str(file), reading)
     if text[: len(MATRIX_MARKET)].lower() != MATRIX_MARKET:
         return _of_text(read_text(text, str(file), suffix, reading))
-    if reading is None:
+    says_j = MATRIX_IS_J in text[:MAX_HEAD]
+    if reading is None and not says_j:
         raise ModelError(
             f"{file} is a matrix of Matrix Market: the weights of a graph, Q, or J",
             hint="pass format (--format) maxcut, qubo or ising",
         )
-    return _of_matrix(str(file), _matrix_market(text, str(file)), reading, "mtx")
+    if says_j and reading not in (None, "ising"):
+        raise ModelError(f"{file} says that it holds J", hint="leave format (--format) out")
+    return _of_matrix(str(file), _matrix_market(text, str(file)), reading or "ising", "mtx")
 
 
 def _on_disk(file: Path) -> _Source:

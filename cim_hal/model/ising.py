@@ -41,6 +41,7 @@ from cim_hal.model.energies import (
 )
 from cim_hal.model.html import html_table
 from cim_hal.model.pairs import Pairs
+from cim_hal.text import counted, with_article
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
@@ -124,7 +125,8 @@ class IsingModel:
         n_couplings = np.count_nonzero(_values(self.J)) // 2
         field = ", with a field" if self.h.any() else ""
         offset = f", offset {self.offset:.12g}" if self.offset else ""
-        return f"IsingModel({self.n_spins} spins, {n_couplings} couplings{field}{offset})"
+        size = f"{counted(self.n_spins, 'spin')}, {counted(int(n_couplings), 'coupling')}"
+        return f"IsingModel({size}{field}{offset})"
 
     def _repr_html_(self) -> str:
         values = np.abs(_values(self.J)[_values(self.J) != 0])
@@ -300,7 +302,7 @@ class IsingModel:
         sigma = real_array("spins", spins, ModelError)
         if sigma.ndim == 0 or sigma.shape[-1] != self.n_spins:
             raise ModelError(
-                f"spins have shape {sigma.shape}, the model has {self.n_spins} spins",
+                f"spins have shape {sigma.shape}, the model has {counted(self.n_spins, 'spin')}",
                 hint=f"the last axis must be {self.n_spins}",
             )
         if not (np.abs(sigma) == 1).all():
@@ -326,9 +328,9 @@ def _check_types(J: Any, h: Any) -> None:
     for name, array, kinds in (("J", J, matrices), ("h", h, (np.ndarray,))):
         is_small = name == "J" and type(array) is np.ndarray and array.dtype in SMALL
         if type(array) not in kinds or not (is_small or array.dtype == np.float64):
-            found = f"{type(array).__name__} of {getattr(array, 'dtype', 'no type')}"
+            found = f"{with_article(type(array).__name__)} of {getattr(array, 'dtype', 'no type')}"
             raise ModelError(
-                f"{name} is a {found}, not an array of float64",
+                f"{name} is {found}, not an array of float64",
                 hint="IsingModel.from_couplings converts lists and other arrays",
             )
 

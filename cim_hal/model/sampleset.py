@@ -18,6 +18,7 @@ from cim_hal.model.html import html_table
 from cim_hal.model.ising import check_model
 from cim_hal.model.record import Diversity, RunRecord
 from cim_hal.model.tables import read_parquet, write_parquet
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     import os
@@ -217,8 +218,9 @@ class SampleSet:
 
     def __repr__(self) -> str:
         n_runs, n_spins = self.spins.shape
+        size = f"{counted(n_runs, 'run')} of {counted(n_spins, 'spin')}"
         best = f"{self.n_best} at {self.best_energy:.12g}"
-        return f"SampleSet({n_runs} runs of {n_spins} spins, {best}, {self.record.device!r})"
+        return f"SampleSet({size}, {best}, {self.record.device!r})"
 
     def _repr_html_(self) -> str:
         different, counts = self.counted()

@@ -15,6 +15,7 @@ from cim_hal.atomic_files import replacing
 from cim_hal.errors import ModelError
 from cim_hal.extras import load_extra
 from cim_hal.model.record import RunRecord
+from cim_hal.text import with_article
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,7 +92,9 @@ def _pyarrow() -> tuple[Any, Any]:
 
 def _check_path(path: object) -> None:
     if not isinstance(path, str | os.PathLike):
-        raise ModelError(f"path is a {type(path).__name__}", hint="pass the name of a file")
+        raise ModelError(
+            f"path is {with_article(type(path).__name__)}", hint="pass the name of a file"
+        )
 
 
 def _column(pa: Any, array: NDArray[Any]) -> Any:

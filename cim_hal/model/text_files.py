@@ -17,12 +17,13 @@ import numpy as np
 import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need it
 
 from cim_hal.errors import ModelError
-from cim_hal.text import printable
+from cim_hal.text import counted, printable
 
 if TYPE_CHECKING:
     import scipy.sparse as sp
 
 __all__ = [
+    "MATRIX_IS_J",
     "MATRIX_MARKET",
     "MAX_FILE_SPINS",
     "READINGS",
@@ -33,16 +34,17 @@ __all__ = [
 
 MAX_FILE_SPINS = 1_000_000
 MATRIX_MARKET = "%%matrixmarket"
+MATRIX_IS_J = "J of E = -1/2 s'Js"  # a comment of matrices that are written here
 VARTYPE = re.compile(r"vartype\s*[:=]\s*(\w+)", re.IGNORECASE)
 INTEGER = re.compile(r"[+-]?[0-9]+")
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 # suffixes of files with a line "n m" that say another thing than a graph
 OPEN = {
-    ".qubo": ("without a line 'p qubo' may be a symmetric matrix Q", "qubo or maxcut"),
-    ".bq": ("may be a symmetric matrix Q", "qubo or maxcut"),
-    ".gsg": ("may be a spin glass", "ising or maxcut"),
-    ".sg": ("may be a spin glass", "ising or maxcut"),
-    ".qh": ("may be a Hamiltonian of spins", "ising or maxcut"),
+    ".qubo": ("without a line 'p qubo' may be a symmetric matrix Q", "qubo, maxcut or ising"),
+    ".bq": ("may be a symmetric matrix Q", "qubo, maxcut or ising"),
+    ".gsg": ("may be a spin glass", "ising, maxcut or qubo"),
+    ".sg": ("may be a spin glass", "ising, maxcut or qubo"),
+    ".qh": ("may be a Hamiltonian of spins", "ising, maxcut or qubo"),
 }
 # what comments of a qbsolv file may say that the format has no place for
 UNREAD = re.compile(rf"c\s+(scale|offset)\s*[:=]\s*({NUMBER.pattern})")
@@ -123,7 +125,9 @@ def read_text(text: str, file: str, suffix: str, reading: str | None) -> TextMod
         return _qbsolv(first, lines, reading)
     if lines.vartype or (first is not None and len(first.words) == 3):
         return _coo(first, lines, file, reading)
-    return _with_header(first or _Line(file, 1, []), lines, suffix, reading)
+    if first is None:
+        raise ModelError(f"{file} has only blank lines and comments")
+    return _with_header(first, lines, suffix, reading)
 
 
 def check_matrix_market(text: str, file: str) -> list[int]:
@@ -206,7 +210,7 @@ def _qbsolv(first: _Line, lines: _Lines, reading: str | None) -> TextModel:
     found = [sum(entries.diagonal()), len(entries) - sum(entries.diagonal())]
     if found != counts:
         first.refuse(
-            f"the header says {counts[0]} nodes and {counts[1]} couplers, "
+            f"the header says {counted(counts[0], 'node')} and {counted(counts[1], 'coupler')}, "
             f"the file has {found[0]} and {found[1]}"
         )
     if lines.unread:
@@ -257,7 +261,9 @@ def _with_header(
         if len(entries) > m:
             raise ModelError(f"{first.file}: the header says {m} edges, the file has more than {m}")
     if len(entries) != m:
-        raise ModelError(f"{first.file}: the header says {m} edges, the file has {len(entries)}")
+        raise ModelError(
+            f"{first.file}: the header says {counted(m, 'edge')}, the file has {len(entries)}"
+        )
     entries.check_ends(n)
     reading = _reading(first, suffix, reading, entries)
     return TextModel("biqmac" if reading == "qubo" else "gset", reading, entries.matrix(n))
@@ -345,4 +351,4 @@ def _check_size(line: _Line, n: int, m: int = 0) -> None:
     if n > MAX_FILE_SPINS:
         line.refuse(f"{n} spins", hint=f"at most {MAX_FILE_SPINS} are read")
     if n < 1 or not 0 <= m <= n * (n + 1) // 2:
-        line.refuse(f"{n} spins and {m} edges do not make a graph")
+        line.refuse(f"{counted(n, 'spin')} and {counted(m, 'edge')} do not make a graph")

@@ -20,7 +20,7 @@ from queue import SimpleQueue
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Self, TextIO, TypeAlias
 
-from cim_hal.text import printable
+from cim_hal.text import counted, printable
 
 if TYPE_CHECKING:
     from contextvars import Token
@@ -178,7 +178,9 @@ class _UnhurriedHandler(logging.StreamHandler[TextIO]):
             self.n_lost += 1
             return
         if self.n_lost:
-            self.stream.write(f"{self.n_lost} lines of the log were lost: nobody read them\n")
+            self.stream.write(
+                f"lost {counted(self.n_lost, 'line')} of the log, which nobody read\n"
+            )
             self.n_lost = 0
         try:
             line = self.format(record) + self.terminator

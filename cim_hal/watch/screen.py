@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from cim_hal.text import printable
+from cim_hal.text import counted, printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -129,10 +129,14 @@ def _running_panel(status: StatusReport) -> Panel:
         last = status.recent[0].ended_ago_s if status.recent else None
         words = "nothing runs" if last is None else f"nothing runs, for {duration(last)}"
         return _panel(Text(words, style="dim"), "Running", _holder(status))
+    size = (
+        f"{counted(job.n_spins, 'spin')} × {counted(job.n_runs, 'run')} × "
+        f"{counted(job.round_trips, 'round trip')}"
+    )
     what = _line(
         (job.job[:ID], "bold cyan"),
         f"  {printable(job.user)}  ",
-        (f"{job.n_spins} spins × {job.n_runs} runs × {job.round_trips} round trips", "dim"),
+        (size, "dim"),
     )
     return _panel(Group(what, _progress(job)), "Running", _holder(status))
 
@@ -184,7 +188,7 @@ def _throughput_panel(status: StatusReport, columns: int) -> Panel:
     table.add_row("jobs", f"{60 * jobs / span_s:.1f}/min", Text(bars, style="cyan"))
     bars = sparkline(load, width, top=1.0).rjust(width, "·")
     table.add_row("busy", f"{sum(throughput.busy_s) / span_s:.0%}", Text(bars, style="green"))
-    note = f"last {duration(span_s)}: {jobs} jobs, {amount(runs)} runs"
+    note = f"last {duration(span_s)}: {counted(jobs, 'job')}, {counted(amount(runs), 'run')}"
     return _panel(table, "Throughput", Text(note, style="dim"))
 
 
@@ -219,7 +223,9 @@ def _events_panel(status: StatusReport, columns: int, rows: int) -> Panel:
             (f" {printable(str(about))}", "dim"),
         )
         table.add_row(duration(event.ago_s), words)
-    return _panel(table, "Events", Text(f"{status.n_sessions} sessions open", style="dim"))
+    return _panel(
+        table, "Events", Text(f"{counted(status.n_sessions, 'session')} open", style="dim")
+    )
 
 
 def _panel(content: RenderableType, title: str, note: Text | None = None) -> Panel:

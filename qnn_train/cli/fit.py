@@ -14,6 +14,7 @@ import click
 
 from cim_hal.console import say
 from cim_hal.option_types import FILE, OutputFile, OutputFolder
+from cim_hal.text import counted
 from qnn_train.cli.estimator_options import estimator_of, training_options
 from qnn_train.cli.options import INIT, add_options, option
 from qnn_train.cli.own_data import (
@@ -144,7 +145,8 @@ class _Progress:
         """Take what the estimator tells of a sweep."""
         held = told.validation_score
         validation = "" if held is None else f", validation {held:.3f}"
-        status = f"{told.calls} calls, loss {told.objective:.4f}, train {told.train_score:.3f}"
+        found = f"loss {told.objective:.4f}, train {told.train_score:.3f}"
+        status = f"{counted(told.calls, 'call')}, {found}"
         self._n_done = told.sweep
         self._text = f"sweep {told.sweep} of {told.sweeps}, {status}{validation}"
         self._bar(told.sweep, told.sweeps, f"sweeps, {status}{validation}")

@@ -18,6 +18,7 @@ from cim_hal import DevicePool, MachineConfig, Session, open_device, spawn_serve
 from cim_hal.atomic_files import replace_text
 from cim_hal.console import say
 from cim_hal.study import Interval, wilson
+from cim_hal.text import counted
 from cim_hal.user_config import read_user_config
 from qnn_train.cli.options import DEFAULT_CLASSES, RunOptions
 from qnn_train.data import Dataset, load_digits, load_fashion_mnist
@@ -232,7 +233,7 @@ def signs_of_life(state: Callable[[], str], *, quiet: bool) -> Iterator[None]:
 
     def tell() -> None:
         while not ended.wait(BETWEEN_LINES_S):
-            say(f"training for {time.monotonic() - began:.0f} s: {state()}", err=True)
+            say(f"{time.monotonic() - began:.0f} s after the start: {state()}", err=True)
 
     teller = threading.Thread(target=tell, name="qnn-train lines", daemon=True)
     if not (quiet or sys.stderr.isatty()):
@@ -289,7 +290,7 @@ def _stopped(run: TrainingRun[Any], path: Path, init: Path | None) -> None:
     if run.stepper.calls:
         _save(run, path)
         how = f"go on with: qnn-train --resume {path}" + (f" --init {init}" if init else "")
-        say(f"stopped after {run.stepper.calls} calls; {how}", err=True)
+        say(f"stopped after {counted(run.stepper.calls, 'call')}; {how}", err=True)
 
 
 def _save(run: TrainingRun[Any], path: Path) -> None:

@@ -19,6 +19,7 @@ from typing import Any, Literal, Self
 import numpy as np
 
 from cim_hal.extras import load_extra
+from cim_hal.text import counted
 from qnn_train.archive import read_arrays
 from qnn_train.arrays import Array, BitArray, FloatArray
 from qnn_train.errors import DataError
@@ -226,7 +227,7 @@ def _read_csv(path: Path) -> list[Column]:
         for row in filter(None, rows):
             cells.append(row)
             if len(row) != len(names):
-                found = f"row {len(cells)} of {path} has {len(row)} cells"
+                found = f"row {len(cells)} of {path} has {counted(len(row), 'cell')}"
                 raise DataError(found, hint=f"{len(names)}, as many as the first row has names")
             _check_size(path, len(cells), len(names))
     columns = zip(*cells, strict=True) if cells else ([] for _ in names)
@@ -256,7 +257,9 @@ def _split(name: str, array: Array, given: Array | None) -> list[Column]:
     if name == "X" and given is not None:
         names = [str(each) for each in given]
         if len(names) != array.shape[1]:
-            raise DataError(f"columns has {len(names)} names, X {array.shape[1]} columns")
+            raise DataError(
+                f"columns has {counted(len(names), 'name')}, X {counted(array.shape[1], 'column')}"
+            )
     return [Column.of_array(*pair) for pair in zip(names, array.T, strict=True)]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from cim_hal.text import counted
 from qnn_train.estimator.prediction_task import PredictionTask
 from qnn_train.network import Architecture
 from qnn_train.training.descent import Examples, SweepResult
@@ -134,8 +135,9 @@ class NetworkSummary:
             + (f", and {self.n_reals} real numbers" if self.n_reals else "")
         )
         lines.append(
-            f"at most {self.spins} spins and {self.couplings} couplings a call, "
-            f"{self.calls} calls, {self.runs} runs"
+            f"at most {counted(self.spins, 'spin')} and "
+            f"{counted(self.couplings, 'coupling')} a call, "
+            f"{counted(self.calls, 'call')}, {counted(self.runs, 'run')}"
         )
         return "\n".join(lines)
 

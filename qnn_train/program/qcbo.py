@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 
+from cim_hal.text import with_article
 from qnn_train.arguments import as_bits, check_whole, checked
 from qnn_train.arrays import ArrayLike, FloatArray, IntArray, NDArray
 from qnn_train.errors import AssemblyError
@@ -52,7 +53,8 @@ class LinearConstraints:
 
     def __post_init__(self) -> None:
         if not sp.issparse(self.A):
-            raise AssemblyError(f"A is a {type(self.A).__name__}", hint="pass a CSR array")
+            what = f"A is {with_article(type(self.A).__name__)}"
+            raise AssemblyError(what, hint="pass a CSR array")
         if self.A.shape[0] != len(self.b):
             raise AssemblyError(f"A has {self.A.shape[0]} rows, b has {len(self.b)} entries")
         if not (np.isfinite(self.A.data).all() and np.isfinite(self.b).all()):

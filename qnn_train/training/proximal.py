@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cim_hal.text import counted
 from qnn_train.archive import checked_array, checked_bits, reading
 from qnn_train.arrays import Array, Arrays, BitArray
 from qnn_train.errors import CheckpointError
@@ -179,7 +180,7 @@ class ProximalStepper:
 
     def status(self) -> str:
         """Return calls, least loss and accuracies of the best network."""
-        best, text = self._at.best, f"{self.calls} calls"
+        best, text = self._at.best, f"{counted(self.calls, 'call')}"
         if not self._at.sweeps:
             return text
         held = best.validation_score

@@ -298,11 +298,13 @@ def test_drivers_that_do_not_start_are_listed_with_the_reason(run, tmp_path, mon
         "ends": "SystemExit: 3",
         "raises": "RuntimeError: no licence",
         "built": "needs the option host",
-        "odd": "made a int",
+        "odd": "made an int",
     }.items():
         assert said[name].startswith("does not start: "), name
         assert why in said[name]
-    assert "RuntimeError: no licence" in run("list")[1]
+    listed = run("list")[1]
+    assert "RuntimeError: no licence" in listed
+    assert listed.splitlines()[-1].startswith("-: not opened")
 
 
 def test_a_group_without_a_command_is_one_line(run):

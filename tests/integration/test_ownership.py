@@ -120,6 +120,8 @@ def test_a_second_server_of_a_machine_is_refused(serve, witness, options):
     out, err = second.communicate(timeout=60)
     assert (out, second.returncode) == ("", 2)
     assert f"in use by the server with process number {server.pid}" in err
+    if not options:
+        assert "has no option 'prot'" in serve("--option", "prot=80").communicate(timeout=60)[1]
     with pytest.raises(TargetError, match="in use by the server"):
         open_device(TARGET)
     with open_device(endpoint) as device:

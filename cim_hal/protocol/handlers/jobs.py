@@ -14,6 +14,7 @@ from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.jobs.table import job_id
 from cim_hal.protocol.wire import messages
 from cim_hal.protocol.wire.results import rows_from, trace_rows_from
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from cim_hal.protocol.effects import Answer, Asked, Handlers, Then
@@ -212,4 +213,4 @@ def _no_result(job: JobEntry) -> RemoteProtocolError:
 
 def _check_first(job: JobEntry, first: int, n_rows: int) -> None:
     if first >= n_rows:
-        raise RemoteProtocolError(f"the result has {n_rows} rows", job=job.id)
+        raise RemoteProtocolError(f"the result has {counted(n_rows, 'row')}", job=job.id)

@@ -21,6 +21,7 @@ from cim_hal.protocol.index import OrderedIndex
 from cim_hal.protocol.jobs.kept import KeptResults
 from cim_hal.protocol.jobs.records import Dropped, Fetched, Forgotten
 from cim_hal.protocol.wire.messages.jobs import JobStatus
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from cim_hal.errors import CimError
@@ -251,8 +252,8 @@ class JobTable:
         wait_s = max(ends[0].ended_at + kept_s - now, 0.0) if ends else kept_s
         whose, n_keys = (f"{user.name} has", own) if own >= own_most else ("all users have", n_keys)
         raise KeyLimitError(
-            f"the server remembers the keys of {n_keys} jobs that {whose} submitted, which is the "
-            "most it may",
+            f"the server remembers the keys of {counted(n_keys, 'job')} that {whose} submitted, "
+            "which is the most it may",
             hint=f"the oldest of {user.name} is forgotten in {wait_s:.0f} s",
             max_keys=own_most if own >= own_most else most,
             retry_after_s=wait_s,

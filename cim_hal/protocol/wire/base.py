@@ -13,6 +13,8 @@ from cim_hal.model.record import ONE_LINE
 from cim_hal.protocol.wire.roles import Role, User
 
 __all__ = [
+    "DIGEST",
+    "TOKEN",
     "Detail",
     "Digest",
     "ErrorMessage",
@@ -29,8 +31,9 @@ __all__ = [
     "one_of",
 ]
 
-Token = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
+TOKEN, DIGEST = r"^[0-9a-f]{32}$", r"^sha256:[0-9a-f]{64}$"
+Token = Annotated[str, Field(pattern=TOKEN)]
+Digest = Annotated[str, Field(pattern=DIGEST)]
 Text = Annotated[str, Field(max_length=1000)]
 Line = Annotated[str, Field(max_length=1000, pattern=ONE_LINE)]  # what a user says of himself
 Number = Annotated[int, Field(ge=0, lt=2**63)]

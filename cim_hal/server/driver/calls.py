@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from cim_hal.errors import CimError, DriverFaultError, JobCancelledError
 from cim_hal.machine.wrapped_driver import WrappedDriver
+from cim_hal.text import with_article
+from cim_hal.toml_files import one_line
 
 if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
@@ -81,7 +83,7 @@ class DriverCalls:
             self._log(where, error)
             raise _fault(where, error) from error
         if expected is not None and not isinstance(result, expected):
-            sentence = f"it returned a {type(result).__name__}, not {expected.__name__}"
+            sentence = f"it returned {with_article(type(result).__name__)}, not {expected.__name__}"
             raise _fault(where, TypeError(sentence))
         self._known.pop(where, None)
         self._is_quiet = self._is_quiet and where == "safe"  # which may do nothing at all
@@ -106,7 +108,7 @@ class DriverCalls:
 
 def _fault(where: str, error: BaseException) -> DriverFaultError:
     name = type(error).__name__
-    message = f"the driver failed in {where}: {name}: {error}"
+    message = f"the driver failed in {where}: {name}: {one_line(error)}"
     if isinstance(error, OSError | EOFError):  # of a socket, a serial line, a device file
         return DriverFaultError(message, exception=name, retryable=True)
     return DriverFaultError(message, exception=name)

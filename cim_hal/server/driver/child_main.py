@@ -21,7 +21,7 @@ from cim_hal.keeper import ORPHAN_S
 from cim_hal.machine.capabilities import Capabilities
 from cim_hal.machine.driver import PartialReadouts, Readout, StopToken
 from cim_hal.machine.faulty_driver import FaultScript, FaultyDriver
-from cim_hal.machine.registry import is_emulated, make_driver
+from cim_hal.machine.registry import check_options, is_emulated, make_driver
 from cim_hal.machine.telemetry import Calibration, Telemetry
 from cim_hal.protocol.wire.packet import NO_ID, Kind, Packet, answer
 from cim_hal.server.driver import messages
@@ -141,6 +141,7 @@ class _Service:
 
     def _open(self, task: _Task, request: messages.Open) -> Packet:
         logging.basicConfig(level=request.log_level, handlers=[_PipeHandler(self._pipe)])
+        check_options(request.machine)
         if not is_emulated(request.machine.driver):
             self._claim.take()
         driver = _make(request)

@@ -48,6 +48,7 @@ from cim_hal.server.storage.database import (
 from cim_hal.server.storage.result_file import result_parts
 from cim_hal.server.storage.rows import saved_job
 from cim_hal.server.storage.spool import RECHECK_S, Spool, make_private, storage_error
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from cim_hal.protocol.couplings.content import Couplings
@@ -304,8 +305,8 @@ class DiskJournal:
         found = self._spool.results()
         if unknown := found - known.keys():
             raise JournalError(
-                f"{self._path} does not know the jobs of {len(unknown)} results beside it: part of "
-                "it is missing, and keys of jobs may be forgotten",
+                f"{self._path} does not know the jobs of {counted(len(unknown), 'result')} beside "
+                "it: part of it is missing, and keys of jobs may be forgotten",
                 hint="bring it back from a backup, or set them aside with: "
                 f"cim-hal journal repair {self._path.parent}",
                 path=str(self._path),

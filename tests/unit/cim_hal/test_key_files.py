@@ -53,10 +53,12 @@ def test_a_name_that_is_none_is_refused(tmp_path, name):
 
 
 def test_a_secret_key_that_others_may_read_is_refused(tmp_path):
-    secret, _ = create_key("alice", tmp_path)
+    secret, public = create_key("alice", tmp_path)
     secret.chmod(0o640)
     with pytest.raises(KeyFileError, match="chmod 600"):
         read_pair(secret)
+    with pytest.raises(KeyFileError, match="has no secret key"):
+        read_pair(public)  # which everybody may read
 
 
 def test_halves_of_two_keys_are_refused(tmp_path):

@@ -148,6 +148,11 @@ class JobStatus(Reply):
     gone: bool = False
     ready: Number = 0
 
+    @property
+    def id(self) -> str:
+        """The id of the job, as `Job.id`."""
+        return self.job
+
 
 class JobInfo(Wire):
     """One job of a list; what was asked for and where it is."""
@@ -164,6 +169,11 @@ class JobInfo(Wire):
     n_bytes: Number
     progress: Progress | None = None
     reason: Text = ""
+
+    @property
+    def id(self) -> str:
+        """The id of the job, as `Job.id`."""
+        return self.job
 
 
 class JobList(Reply):

@@ -70,6 +70,11 @@ class JobSummary(Wire):
     reason: Name = ""
     message: Sentence = ""
 
+    @property
+    def id(self) -> str:
+        """The id of the job, as `Job.id`."""
+        return self.job
+
 
 class LockSummary(Wire):
     """Who has the machine alone; None is for ever, as long as the lease is renewed."""

@@ -79,7 +79,7 @@ def test_a_recording_on_a_disk_that_gets_full_ends_with_its_last_whole_message(t
     n_bytes = path.stat().st_size
     resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes + 1000, hard))
     try:
-        with pytest.raises(CassetteError, match="the recording ended after 1 messages"):
+        with pytest.raises(CassetteError, match=r"the recording ended after 1 message$"):
             writer.write(Direction.TO_SERVER, b"a", [b"CIM", bytes(5000)])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

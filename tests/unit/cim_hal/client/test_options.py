@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 
 from cim_hal import ModelError, Retries, TargetError
-from cim_hal.client.options import ConnectionOptions
+from cim_hal.client.options import (
+    FORMS,
+    NO_DIGEST,
+    ConnectionOptions,
+    SampleOptions,
+    checked,
+    sample_request,
+)
+from cim_hal.protocol.wire.base import Request
+from cim_hal.protocol.wire.messages import CancelJob, DropCouplings, WaitJob
 
 
 def _attempts(n, **options):
@@ -48,3 +57,34 @@ def test_what_makes_no_sense_is_refused(options):
 def test_an_endpoint_that_cannot_be_is_refused_before_it_is_tried(target):
     with pytest.raises(TargetError, match="is not an endpoint"):
         ConnectionOptions(target)
+
+
+def test_an_argument_that_is_none_is_answered_with_the_nearest():
+    with pytest.raises(TypeError, match=r"no argument 'runs'; did you mean n_runs\?"):
+        SampleOptions.of({"runs": 10})
+    with pytest.raises(TypeError, match=r"no argument 'timeout'; did you mean timeout_s\?"):
+        ConnectionOptions.of("emulator", {"timeout": 3})  # type: ignore[typeddict-unknown-key]
+
+
+def test_what_has_a_form_is_answered_with_its_form():
+    with pytest.raises(ModelError, match=r"key = 'ka0+' \(32 hexadecimal digits in lower case"):
+        sample_request(NO_DIGEST, None, SampleOptions(key="ka" + "0" * 30))
+    with pytest.raises(ModelError, match=r"job = '3f2a' .32 hexadecimal digits"):
+        checked(CancelJob, job="3f2a")
+    with pytest.raises(ModelError, match=r"digest = 'x' .sha256: and 64 hexadecimal digits"):
+        checked(DropCouplings, digest="x")
+
+
+def test_each_form_that_a_request_demands_has_words():
+    def patterns(schema):
+        inner = schema.values() if isinstance(schema, dict) else schema
+        own = {schema["pattern"]} if isinstance(schema, dict) and "pattern" in schema else set()
+        return own.union(*(patterns(x) for x in inner if isinstance(x, dict | list)))
+
+    assert patterns(WaitJob.model_json_schema()) <= set(FORMS)
+    for request in _descendants(Request):
+        assert patterns(request.model_json_schema()) <= set(FORMS), request
+
+
+def _descendants(cls):
+    return {cls}.union(*map(_descendants, cls.__subclasses__()))

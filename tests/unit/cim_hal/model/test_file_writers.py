@@ -34,7 +34,7 @@ def _model(seed, *, field, offset, sparse=False):
 
 def _again(path, model, layout, **options):
     assert write_model(path, model, layout=layout, **options) == layout
-    return read_model(path, format="ising" if layout == "mtx" else None).model
+    return read_model(path).model
 
 
 @pytest.mark.parametrize("sparse", [False, True])
@@ -125,7 +125,7 @@ def test_a_layout_is_read_as_itself_under_any_suffix_or_refused(tmp_path, layout
         assert "would not be read" in error.message  # noqa: PT017
         assert list(tmp_path.iterdir()) == []
         return
-    again = read_model(path, format="ising" if layout == "mtx" else None).model
+    again = read_model(path).model
     apart = model.energy(STATES) - again.energy(STATES)
     np.testing.assert_allclose(apart, apart[0], atol=8 * model.energy_tolerance)
 
@@ -159,6 +159,13 @@ def test_a_matrix_of_matrix_market_needs_a_format(tmp_path, kind):
         read_model(path)
     np.testing.assert_array_equal(_toarray(read_model(path, format="maxcut").model.J), -W)
     np.testing.assert_array_equal(_toarray(read_model(path, format="ising").model.J), W)
+
+
+def test_a_matrix_that_was_written_here_says_that_it_is_no_graph(tmp_path):
+    write_model(tmp_path / "j.mtx", _model(1, field=False, offset=0.0))
+    assert read_model(tmp_path / "j.mtx").format == "mtx (ising)"
+    with pytest.raises(ModelError, match="says that it holds J"):
+        read_model(tmp_path / "j.mtx", format="maxcut")
 
 
 def _toarray(J):

@@ -53,7 +53,8 @@ def test_npz_without_field_has_none(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "1: '' is not a G-set header"),
+        ("", "is empty"),
+        ("\n# made by nobody\n", "only blank lines and comments"),
         ("hello world\n", "1: 'hello world' is not a G-set header"),
         ("3 9\n", "3 spins and 9 edges do not make a graph"),
         ("2 1\n1 2 3 4\n", "2: '1 2 3 4' is not an edge"),
@@ -102,6 +103,8 @@ def test_npz_with_pickled_objects_is_refused(tmp_path):
 def test_garbage_named_npz_is_refused(write):
     with pytest.raises(ModelError, match="not a readable"):
         read_model(write("garbage", "model.npz"))
+    with pytest.raises(ModelError, match="is empty"):
+        read_model(write("", "model.npz"))
 
 
 def test_the_maximum_cut_and_its_degeneracy_are_those_of_the_reference(shared_dir, write):

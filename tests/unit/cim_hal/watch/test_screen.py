@@ -95,7 +95,7 @@ def test_80_by_24_shows_what_a_person_wants_to_know():
         "40, 35 more below", "00000014", "bob", "2000×64×2k",
         "closed: lid, laser", "pump_power", "12.5 mW", "cavity_locked", "yes",
         "9 jobs, 576 runs", "54.0/min", "75%",
-        "120 done, 3 failed", "device.lock", "job started 77777777 alice", "1 sessions open",
+        "120 done, 3 failed", "device.lock", "job started 77777777 alice", "1 session open",
         "q quits",
     ):  # fmt: skip
         assert words in text

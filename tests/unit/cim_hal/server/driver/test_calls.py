@@ -8,6 +8,7 @@ import pickle
 import pytest
 from cim_machines import Annealer
 
+from cim_hal import Capabilities
 from cim_hal.errors import DriverFaultError, LockLostError
 from cim_hal.protocol.wire.errors import as_error, to_wire
 from cim_hal.server.driver.calls import DriverCalls, RebuildableDriver
@@ -22,6 +23,17 @@ def test_whatever_is_raised_is_a_fault_that_names_the_method(error):
     with pytest.raises(DriverFaultError, match=f"failed in run: {type(error).__name__}") as caught:
         DriverCalls()("run", lambda: _raise(error))
     assert not caught.value.retryable
+
+
+def test_what_pydantic_refuses_is_told_in_one_line_with_every_field():
+    fields = {"name": 3, "max_spins": "x", "coupling_bits": 1, "spins": 2}
+    with pytest.raises(DriverFaultError) as caught:
+        DriverCalls()("describe", lambda: Capabilities(**fields))
+    message = caught.value.message
+    assert "\n" not in message
+    assert "https" not in message
+    for told in ("name = 3: it should be a valid string", "max_spins = 'x'", "spins = 2: there is"):
+        assert told in message
 
 
 @pytest.mark.parametrize(

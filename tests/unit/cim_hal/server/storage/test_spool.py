@@ -55,7 +55,7 @@ def test_results_of_jobs_that_the_journal_does_not_know_are_refused_and_left(fol
     journal = filled_journal(folder, accepted())
     journal.keep_result("f" * 32, measured(LARGE))
     journal.close()
-    with pytest.raises(JournalError, match=r"does not know the jobs of 1 results .* repair"):
+    with pytest.raises(JournalError, match=r"does not know the jobs of 1 result .* repair"):
         load_journal(folder)
     assert (folder / "results" / f"{'f' * 32}.cim").exists()
 
