@@ -13,6 +13,7 @@ from cim_hal.errors import CimError, StudyError
 from cim_hal.study.tasks import Trained
 from qnn_train.data.datasets import Pair, load_digits
 from qnn_train.data.fashion_mnist import data_directory, load_fashion_mnist
+from qnn_train.method_names import MACHINE
 from qnn_train.training.methods import METHODS
 from qnn_train.training.qcbo import prepare
 from qnn_train.training.recipe import Recipe
@@ -51,8 +52,9 @@ class RecipeTask:
     def train(
         self, session: Session, options: Mapping[str, Any], levels: Mapping[str, Any], seed: int
     ) -> Trained:
-        """Train a network on a machine."""
-        outcome = run_recipe(prepare(*_prepared(options, levels, seed)), session)
+        """Train a network on a machine, or by the search on the host that the recipe names."""
+        prepared = prepare(*_prepared(options, levels, seed))
+        outcome = run_recipe(prepared, session if prepared.recipe.oracle == MACHINE else None)
         report, model = outcome.report, outcome.model
         network = hashlib.sha256()
         for array in (*model.network.weights, *model.network.biases):

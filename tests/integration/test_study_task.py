@@ -70,6 +70,15 @@ def test_what_no_training_can_have_is_said_before_one(run, study, tmp_path, old,
     assert not (tmp_path / "out/rows.jsonl").exists()
 
 
+def test_the_machine_of_trainings_can_be_replaced(run, study, tmp_path):
+    text = TRAIN.replace("n_runs = 4", 'n_runs = 4, oracle = "descent"').replace("[2, 8]", "[8]")
+    study.write_text(text.replace("noise = [0.0, 0.01]\n", "").replace("seeds = 3", "seeds = 1"))
+    status, said, err = run("sweep", str(study), "--out", str(tmp_path / "out"), "--json")
+    assert status == 0, err
+    (point,) = json.loads(said)["points"]
+    assert point["success_probability"] > 0.6
+
+
 def test_more_trainings_of_a_point_have_other_seeds(run, study, tmp_path):
     study.write_text(TRAIN.replace("noise = [0.0, 0.01]\n", "") + "[repeat]\nruns = 1\n")
     text = study.read_text() + "width = 0.001\nmax_runs = 2\n"
