@@ -71,7 +71,7 @@ class _Compiler(CompilerBase):
 
 # No kernel is called as a function of C.
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
-_NO_ENTRY = {"no_cpython_wrapper": True}
+_NO_ENTRY: dict[str, Any] = {"no_cpython_wrapper": True}
 
 
 def kernel(function: Function) -> Function:
