@@ -138,10 +138,10 @@ def real_couplings(
     With `keeps_small` dense arrays of int8 and int16 are copied as they are. Errors as of
     `real_array`. Adding is what scipy says of entries given twice.
     """
-    if isinstance(J, Mapping) and not is_sparse(J):
-        fill = f"fill a matrix: {name} = np.zeros((n, n)), and {name}[i, j] = value for each pair"
-        raise error(f"{name} is not an array of real numbers: it is a dict", hint=fill)
     if not is_sparse(J):
+        if isinstance(J, Mapping):
+            fill = f"fill a matrix: {name} = np.zeros((n, n)), and {name}[i, j] = value of a pair"
+            raise error(f"{name} is not an array of real numbers: it is a dict", hint=fill)
         if keeps_small and type(J) is np.ndarray and J.dtype in SMALL:
             return np.array(J, order="C")
         return real_array(name, J, error)
