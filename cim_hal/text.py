@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["counted", "printable", "with_article"]
+__all__ = ["counted", "printable"]
 
 # Letters and marks without a shape: `str.isprintable` knows controls, formats and spaces alone.
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
@@ -29,15 +29,6 @@ def counted(number: float | str, noun: str, form: str = "") -> str:
     if shown == "1":
         return f"1 {noun}"
     return f"{shown} {noun[:-1]}ies" if noun[-2:] in {"gy", "ry"} else f"{shown} {noun}s"
-
-
-def with_article(noun: str) -> str:
-    """Return a noun, such as the name of a type, with its article.
-
-    >>> with_article("IsingModel"), with_article("str"), with_article("ndarray")
-    ('an IsingModel', 'a str', 'an ndarray')
-    """
-    return f"an {noun}" if noun[0] in "aeioAEIO" or noun == "ndarray" else f"a {noun}"
 
 
 def _is_seen(char: str) -> bool:

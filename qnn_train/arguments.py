@@ -11,8 +11,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 import numpy as np
 
-from cim_hal.model.conversion import has_bool
-from cim_hal.text import with_article
+from cim_hal.model.conversion import has_bool, with_article
 from qnn_train.arrays import Array, ArrayLike, BitArray
 from qnn_train.errors import AssemblyError
 

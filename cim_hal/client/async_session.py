@@ -21,7 +21,7 @@ from cim_hal.client.job import Job
 from cim_hal.client.session import Session, connection_options, open_transport
 from cim_hal.client.transport.base import closed_error
 from cim_hal.errors import LocalProtocolError, TargetError
-from cim_hal.text import with_article
+from cim_hal.model.conversion import with_article
 
 if TYPE_CHECKING:
     from typing import Unpack

@@ -17,13 +17,19 @@ from pydantic import ValidationError
 from cim_hal.addresses import check_endpoint_form
 from cim_hal.errors import LocalProtocolError, ModelError, TargetError
 from cim_hal.machine.config import MachineConfig
-from cim_hal.model.conversion import duration, flag, real_number, require, whole_number
+from cim_hal.model.conversion import (
+    duration,
+    flag,
+    real_number,
+    require,
+    whole_number,
+    with_article,
+)
 from cim_hal.model.ising import check_model
 from cim_hal.model.record import ONE_LINE
 from cim_hal.model.schedule import PumpSchedule, TraceRequest
 from cim_hal.protocol.wire.base import DIGEST, TOKEN, Wire
 from cim_hal.protocol.wire.messages import CouplingRef, Sample, Schedule, TraceSpec
-from cim_hal.text import with_article
 from cim_hal.toml_files import did_you_mean
 
 if TYPE_CHECKING:

@@ -20,10 +20,9 @@ import numpy as np
 
 from cim_hal.errors import CimError, ModelError
 from cim_hal.extras import load_extra
-from cim_hal.model.conversion import require, whole_number
+from cim_hal.model.conversion import require, whole_number, with_article
 from cim_hal.model.ising import check_model
 from cim_hal.model.schedule import PumpSchedule
-from cim_hal.text import with_article
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -22,10 +22,10 @@ from cim_hal.machine.capabilities import Capabilities
 from cim_hal.machine.driver import Driver, Readout
 from cim_hal.machine.options import Option
 from cim_hal.machine.registry import emulated
-from cim_hal.model.conversion import whole_number
+from cim_hal.model.conversion import whole_number, with_article
 from cim_hal.model.ising import IsingModel, check_model
 from cim_hal.model.pairs import symmetric_matrix
-from cim_hal.text import counted, with_article
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

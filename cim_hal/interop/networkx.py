@@ -9,9 +9,9 @@ import networkx as nx
 import numpy as np
 
 from cim_hal.errors import ModelError
+from cim_hal.model.conversion import with_article
 from cim_hal.model.ising import IsingModel
 from cim_hal.model.pairs import symmetric_matrix
-from cim_hal.text import with_article
 
 __all__ = ["from_graph", "maxcut_from_graph"]
 

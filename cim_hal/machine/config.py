@@ -18,8 +18,8 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from cim_hal.addresses import is_endpoint, is_machine_file
 from cim_hal.errors import TargetError
 from cim_hal.machine.options import OptionValue  # noqa: TC001  of fields
+from cim_hal.model.conversion import with_article
 from cim_hal.model.record import ONE_LINE, Record
-from cim_hal.text import with_article
 from cim_hal.toml_files import FileTable, first_problem, read_file
 from cim_hal.user_config import named_target
 

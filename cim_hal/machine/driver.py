@@ -16,10 +16,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from cim_hal.errors import CapabilityError, DriverFaultError
 from cim_hal.machine.telemetry import Calibration, Telemetry
-from cim_hal.model.conversion import require, whole_number
+from cim_hal.model.conversion import require, whole_number, with_article
 from cim_hal.model.record import Notes
 from cim_hal.model.sampleset import Trace
-from cim_hal.text import counted, with_article
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

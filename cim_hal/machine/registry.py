@@ -22,8 +22,8 @@ from cim_hal.machine.config import MachineConfig
 from cim_hal.machine.driver import Driver
 from cim_hal.machine.options import OptionValue, checked_options, options_of, shown_with
 from cim_hal.machine.wrapped_driver import WrappedDriver
+from cim_hal.model.conversion import with_article
 from cim_hal.ownership import Lock, lock_file, open_lock, own, release
-from cim_hal.text import with_article
 from cim_hal.toml_files import one_line
 from cim_hal.user_config import DRIVERS, read_user_config
 

@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 import numpy as np
 import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need it
 
-from cim_hal.text import with_article
-
 if TYPE_CHECKING:
     import scipy.sparse as sp
     from numpy.typing import NDArray
@@ -39,6 +37,7 @@ __all__ = [
     "row_blocks",
     "type_for",
     "whole_number",
+    "with_article",
 ]
 
 # float64, or int8 or int16 where couplings are dense
@@ -195,6 +194,15 @@ def require(
             with_article(each.__name__) for each in (kind if isinstance(kind, tuple) else (kind,))
         )
         raise error(f"{name} is {with_article(type(value).__name__)}, not {right}", hint=hint)
+
+
+def with_article(noun: str) -> str:
+    """Return a noun, such as the name of a type, with its article.
+
+    >>> with_article("IsingModel"), with_article("str"), with_article("ndarray")
+    ('an IsingModel', 'a str', 'an ndarray')
+    """
+    return f"an {noun}" if noun[0] in "aeioAEIO" or noun == "ndarray" else f"a {noun}"
 
 
 def _check_exact(

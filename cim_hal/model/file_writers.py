@@ -18,10 +18,9 @@ import scipy
 
 from cim_hal.atomic_files import replacing
 from cim_hal.errors import ModelError
-from cim_hal.model.conversion import flag
+from cim_hal.model.conversion import flag, with_article
 from cim_hal.model.ising import IsingModel, check_model
 from cim_hal.model.text_files import MATRIX_IS_J
-from cim_hal.text import with_article
 
 __all__ = ["LAYOUTS", "SUFFIXES", "layout_of", "write_model"]
 

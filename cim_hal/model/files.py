@@ -41,6 +41,7 @@ import numpy as np
 import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need it
 
 from cim_hal.errors import ModelError
+from cim_hal.model.conversion import with_article
 from cim_hal.model.ising import IsingModel
 from cim_hal.model.json_files import is_json, read_json
 from cim_hal.model.text_files import (
@@ -51,7 +52,7 @@ from cim_hal.model.text_files import (
     check_matrix_market,
     read_text,
 )
-from cim_hal.text import printable, with_article
+from cim_hal.text import printable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -31,6 +31,7 @@ from cim_hal.model.conversion import (
     require,
     row_blocks,
     type_for,
+    with_article,
 )
 from cim_hal.model.energies import (
     ROUNDING,
@@ -41,7 +42,7 @@ from cim_hal.model.energies import (
 )
 from cim_hal.model.html import html_table
 from cim_hal.model.pairs import Pairs
-from cim_hal.text import counted, with_article
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     import scipy.sparse as sp

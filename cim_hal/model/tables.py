@@ -14,8 +14,8 @@ import numpy as np
 from cim_hal.atomic_files import replacing
 from cim_hal.errors import ModelError
 from cim_hal.extras import load_extra
+from cim_hal.model.conversion import with_article
 from cim_hal.model.record import RunRecord
-from cim_hal.text import with_article
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

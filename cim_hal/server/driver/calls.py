@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
 
 from cim_hal.errors import CimError, DriverFaultError, JobCancelledError
 from cim_hal.machine.wrapped_driver import WrappedDriver
-from cim_hal.text import with_article
+from cim_hal.model.conversion import with_article
 from cim_hal.toml_files import one_line
 
 if TYPE_CHECKING:

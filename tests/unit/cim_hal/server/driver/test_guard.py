@@ -17,9 +17,9 @@ from cim_hal.errors import (
 )
 from cim_hal.machine.faulty_driver import Fault, FaultScript, FaultyDriver
 from cim_hal.machine.telemetry import DriverState
+from cim_hal.model.conversion import with_article
 from cim_hal.server.driver.calls import Backoff, RebuildableDriver
 from cim_hal.server.driver.guard import DriverGuard
-from cim_hal.text import with_article
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
 
@@ -335,7 +335,8 @@ def test_a_job_that_fails_now_and_then_breaks_nothing_and_many_in_a_row_do(
 def test_a_status_that_is_none_is_a_clear_fault(watched, fragile, states, found):
     fragile.status = lambda: found
     watched.poll_status()
-    assert f"status: TypeError: it returned {with_article(type(found).__name__)}" in states[-1].fault
+    kind = with_article(type(found).__name__)
+    assert f"status: TypeError: it returned {kind}" in states[-1].fault
 
 
 def test_a_driver_in_this_process_is_made_anew_by_its_factory(states):
