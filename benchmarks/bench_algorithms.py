@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 RUNS = 64
-# Round trips between two looks at the clock: whole stretches, and whole intervals of looks.
+# Round trips between two looks at the clock: whole chunks, and whole intervals between looks.
 ROUND_TRIPS = 80
 REPEATS = {"SK1_N100": 40, "G22": 8, "gen550_int8": 8, "K2000": 3}
 ALGORITHMS = {
@@ -99,7 +99,7 @@ def bare_product(model: IsingModel) -> Callable[[], object]:
     return lambda: np.matmul(J, x, out=out)
 
 
-def stretch_s(work: list[Callable[[], object]], repeats: int) -> float:
+def calls_s(work: list[Callable[[], object]], repeats: int) -> float:
     """Return the least time of `ROUND_TRIPS` calls of each, a thread for each."""
 
     def call_often(call: Callable[[], object]) -> None:
@@ -124,9 +124,9 @@ def test_a_round_trip_beside_the_bare_product(  # noqa: PLR0917  a fixture for e
     inputs = wire(model, observed)
     blocks = [observed.start(inputs, first_run=k * RUNS, n_runs=RUNS) for k in range(threads)]
     work = [partial(block.advance, 0.5) for block in blocks]
-    stretch_s(work, 1)
-    bare_s = stretch_s([bare_product(model) for _ in range(threads)], REPEATS[name])
-    round_trips_s = benchmark.pedantic(stretch_s, args=(work, REPEATS[name]), rounds=1)
+    calls_s(work, 1)
+    bare_s = calls_s([bare_product(model) for _ in range(threads)], REPEATS[name])
+    round_trips_s = benchmark.pedantic(calls_s, args=(work, REPEATS[name]), rounds=1)
     updates = inputs.n_spins * RUNS * threads * ROUND_TRIPS
     benchmark.extra_info["spin_updates_per_s"] = updates / round_trips_s
     benchmark.extra_info["bare_spin_updates_per_s"] = updates / bare_s

@@ -34,7 +34,7 @@ RUNS = 64
 REPEATS = 20
 # Round trips of a thread between two looks at the clock: short, for the quiet moments of a
 # computer with other work, but long beside the start of threads.
-STRETCH = 8
+CALLS = 8
 
 
 @pytest.fixture
@@ -90,11 +90,11 @@ def bare_product(coupling: CouplingMatrix) -> Callable[[], object]:
     return lambda: np.matmul(J, codes, out=out)
 
 
-def stretch_s(work: list[Callable[[], object]], repeats: int) -> float:
-    """Return the least time of `STRETCH` calls of each, a thread for each."""
+def calls_s(work: list[Callable[[], object]], repeats: int) -> float:
+    """Return the least time of `CALLS` calls of each, a thread for each."""
 
     def call_often(call: Callable[[], object]) -> None:
-        for _ in range(STRETCH):
+        for _ in range(CALLS):
             call()
 
     with ThreadPoolExecutor(len(work)) as pool:
@@ -106,11 +106,11 @@ def stretch_s(work: list[Callable[[], object]], repeats: int) -> float:
 def measure(benchmark: Any, inputs: JobInputs, dynamics: MeasurementFeedback, threads: int) -> None:
     blocks = [dynamics.start(inputs, first_run=k * RUNS, n_runs=RUNS) for k in range(threads)]
     work = [lambda block=block: block.advance(0.5) for block in blocks]
-    stretch_s(work, 1)
+    calls_s(work, 1)
     bare = [bare_product(inputs.coupling) for _ in range(threads)]
-    bare_s = stretch_s(bare, REPEATS)
-    round_trips_s = benchmark.pedantic(stretch_s, args=(work, REPEATS), rounds=1)
-    updates = inputs.n_spins * RUNS * threads * STRETCH
+    bare_s = calls_s(bare, REPEATS)
+    round_trips_s = benchmark.pedantic(calls_s, args=(work, REPEATS), rounds=1)
+    updates = inputs.n_spins * RUNS * threads * CALLS
     benchmark.extra_info["spin_updates_per_s"] = updates / round_trips_s
     benchmark.extra_info["bare_spin_updates_per_s"] = updates / bare_s
     benchmark.extra_info["share_of_bare_product"] = bare_s / round_trips_s

@@ -45,7 +45,7 @@ N_CLIENTS = 4
 LOST_S = 180.0  # of one server without an answer
 
 
-class Bench:
+class ServerUnderKills:
     """One server at a time, its clients, and what was seen."""
 
     def __init__(self, folder: Path, options: argparse.Namespace) -> None:
@@ -143,7 +143,7 @@ class Bench:
         return "LOST"
 
 
-def kill_one(bench: Bench, rng: random.Random) -> str:
+def kill_one(bench: ServerUnderKills, rng: random.Random) -> str:
     """Kill the server, and start the next one; or the driver that is alive."""
     time.sleep(rng.uniform(0.0, bench.options.pause))
     assert bench.server is not None
@@ -162,7 +162,7 @@ def kill_one(bench: Bench, rng: random.Random) -> str:
 def run(options: argparse.Namespace) -> dict[str, Any]:
     rng = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), options)
+        bench = ServerUnderKills(Path(folder), options)
         began = time.monotonic()
         bench.start()
         threads = [threading.Thread(target=bench.submit) for _ in range(N_CLIENTS)]
@@ -194,7 +194,7 @@ def is_helper(pid: int) -> bool:
     return b"sleep" in command
 
 
-def report(bench: Bench, kills: Counter[str], seconds: float) -> dict[str, Any]:
+def report(bench: ServerUnderKills, kills: Counter[str], seconds: float) -> dict[str, Any]:
     lines = bench.lines()
     runs = Counter(words[2] for words in lines if words[0] == "enter")
     helpers = [int(words[1]) for words in lines if words[0] == "helper"]

@@ -53,7 +53,7 @@ class AsTheyCome:
         pass
 
 
-class Turns:
+class ByScheduler:
     """The queue of the server, with or without a look at what is loaded."""
 
     def __init__(self, *, affinity: bool) -> None:
@@ -72,8 +72,8 @@ class Turns:
 
 ORDERS = {
     "as they come": AsTheyCome,
-    "turns": lambda: Turns(affinity=False),
-    "turns, loaded first": lambda: Turns(affinity=True),
+    "turns": lambda: ByScheduler(affinity=False),
+    "turns, loaded first": lambda: ByScheduler(affinity=True),
 }
 
 
@@ -82,7 +82,7 @@ class Office:
     """Users that keep the machine busy, and a visitor with a short job now and then.
 
     A user keeps `depth` jobs waiting, of `seconds` each (uniform from half to one and a half),
-    all for the couplings `couplings[user]`, or for any of them in stretches of 20 jobs.
+    all for the couplings `couplings[user]`, or for any of them in series of 20 jobs.
     """
 
     name: str
@@ -90,20 +90,20 @@ class Office:
     seconds: tuple[float, ...]
     couplings: tuple[int | None, ...]
 
-    def run(self, make: Callable[[], AsTheyCome | Turns], seed: int = 1) -> dict[str, float]:
+    def run(self, make: Callable[[], AsTheyCome | ByScheduler], seed: int = 1) -> dict[str, float]:
         """Let two hours pass; return what became of them."""
         rng = np.random.default_rng(seed)
         queue, now, loaded = make(), 0.0, None
         used: Counter[str] = Counter()
         n_jobs = n_programs = 0
         waits, visit = [], 10.0
-        stretch: Counter[int] = Counter()
+        n_pushed: Counter[int] = Counter()
 
         def submit(i: int) -> None:
             coupling = self.couplings[i]
             if coupling is None:
-                coupling = i * 1000 + stretch[i] // 20
-                stretch[i] += 1
+                coupling = i * 1000 + n_pushed[i] // 20
+                n_pushed[i] += 1
             seconds = self.seconds[i] * rng.uniform(0.5, 1.5)
             queue.push(Job(f"u{i}", coupling, seconds, now))
 

@@ -2,7 +2,7 @@
 
     python benchmarks/compare_solvers.py run --data DIR --out rows.jsonl
     python benchmarks/compare_solvers.py run --data DIR --out rows.jsonl --searches annealing
-    python benchmarks/compare_solvers.py table rows*.jsonl
+    python benchmarks/compare_solvers.py table rows*.jsonl --docs docs/explanation
 
 A row is one training: pair of classes, seed, method, and what searches: the machine, or a search on
 the host in its place, with as many searches a call as the machine makes runs, or so many times more
@@ -20,15 +20,16 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from families import tabu
 from scipy import stats
 
-from cim_hal import open_device
+from cim_hal import IsingModel, open_device
 from qnn_train import (
     AnnealingOracle,
     DescentOracle,
@@ -39,9 +40,14 @@ from qnn_train import (
     train,
 )
 from qnn_train.solve import PackedOracle, RhoSchedule, default_weight, polish
+from qnn_train.solve.oracle import Answer, call_seed, evaluate, qubo_of
 from qnn_train.training.methods import Decomposed, Gradient, Hedging, Penalty, RandomSearch
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
     from cim_hal import Session
     from qnn_train.solve import Oracle
     from qnn_train.training.methods import Method
@@ -64,8 +70,27 @@ METHODS = {
     "random, fourfold": RandomSearch(n_samples=4 * RUNS),  # as many as four parts in a task give
 }
 MACHINE = "machine"
-SEARCHES = ("descent", "annealing", "descent*", "annealing*")
-HOST = {"descent": DescentOracle, "annealing": AnnealingOracle}
+SEARCHES = ("descent", "annealing", "tabu")
+TABU_STEPS = 20  # for each bit, as in `training/hardness.py`
+
+
+@dataclass
+class TabuOracle:
+    """Tabu searches from random bits; the lowest bits of each are returned."""
+
+    n_samples: int
+    seed: int
+    calls: int = 0
+
+    def minimize(self, gradient: NDArray[np.float64]) -> Answer:
+        """Search `n_samples` times."""
+        model, n_bits = IsingModel.from_qubo(*qubo_of(gradient)), len(gradient) - 1
+        seed = call_seed(self.seed, self.calls)
+        self.calls += 1
+        return evaluate(gradient, tabu(model, self.n_samples, TABU_STEPS * n_bits, seed))
+
+
+HOST = {"descent": DescentOracle, "annealing": AnnealingOracle, "tabu": TabuOracle}
 
 
 def oracle_of(search: str, session: Session, seed: int) -> Oracle:
@@ -188,43 +213,57 @@ def table(args: argparse.Namespace) -> None:
                 interval([row["polished_test"] for row in of]),
             ]
             print("| " + " | ".join(cells) + " |")
-    replaced(rows)
+    for file, multiple in (("as_many", False), ("equal_seconds", True)):
+        text = "\n".join(replaced(rows, multiple=multiple)) + "\n"
+        print("\n" + text)
+        if args.docs is not None:
+            (args.docs / f"_solvers_{file}.txt").write_text(text, encoding="utf-8")
 
 
-def replaced(rows: list[dict]) -> None:
-    """Print each method with the machine replaced; in brackets how far the machine is ahead.
-
-    Searches a multiple of the runs of the machine stand together, whatever the multiple.
-    """
+def replaced(rows: list[dict], *, multiple: bool) -> Iterator[str]:
+    """Yield a table: the machine, and as many searches in its place, or a multiple of them."""
     found: dict[tuple[str, ...], dict[int, dict]] = {}
     for row in rows:
         name, times, _ = search_of(row).partition("*")
-        found.setdefault((row["pair"], row["method"], name + times), {})[row["seed"]] = row
-    print("\n| pair | method | machine | " + " | ".join(SEARCHES) + " |\n" + "|---" * 7 + "|")
+        if name == MACHINE or bool(times) == multiple:
+            found.setdefault((row["pair"], row["method"], name), {})[row["seed"]] = row
+    searches = [search for search in SEARCHES if any(search == key[2] for key in found)]
+    yield "| | machine | " + " | ".join(searches) + " |"
+    yield "|---" * (2 + len(searches)) + "|"
     for pair, label in product(PAIRS, METHODS):
-        machine = found.get((pair, label, MACHINE), {})
-        others = [found.get((pair, label, search), {}) for search in SEARCHES]
+        machine, *others = (found.get((pair, label, search), {}) for search in (MACHINE, *searches))
+        if label == "qcgd":
+            yield f"| **{pair}** " + "| " * (1 + len(searches)) + "|"
         if any(others):
-            cells = [pair, label, interval([row["test"] for row in machine.values()])]
+            cells = [f"{percent(machine):.1f} ({seconds_of(machine):.1f} s)"]
             cells += [compared(machine, of) if len(of) > 1 else "" for of in others]
-            print("| " + " | ".join(cells) + " |")
+            name, *rest = label.split(", ")
+            yield f"| {', '.join([f'`{name}`', *rest])} | " + " | ".join(cells) + " |"
 
 
 def compared(machine: dict[int, dict], others: dict[int, dict]) -> str:
     """Return the mean of a search, the machine's lead on the same seeds, seeds and CPU time."""
-    of = others.values()
     leads = [machine[seed]["test"] - row["test"] for seed, row in others.items()]
     mean, half = mean_and_half(leads)
     mark = "**" if abs(mean) > half else ""
     told = f"{mark}{interval(leads, sign=True)}{mark}"
-    spent = float(np.mean([row["cpu"] for row in of]))
-    return f"{interval([row['test'] for row in of])} ({told}; {len(of)}; {spent:.1f} s)"
+    return f"{percent(others):.1f} ({told}; {len(others)}; {seconds_of(others):.1f} s)"
+
+
+def percent(rows: dict[int, dict]) -> float:
+    """Return the mean test accuracy in percent."""
+    return mean_and_half([row["test"] for row in rows.values()])[0]
+
+
+def seconds_of(rows: dict[int, dict]) -> float:
+    """Return the mean CPU time."""
+    return float(np.mean([row["cpu"] for row in rows.values()]))
 
 
 def interval(values: list[float], *, sign: bool = False) -> str:
     """Return mean and half width of the 95 % interval of the mean, in percent, by Student's t."""
     mean, half = mean_and_half(values)
-    return f"{mean:{'+' if sign else ''}.1f} ± {half:.1f}"
+    return f"{mean:{'+z' if sign else ''}.1f} ± {half:.1f}"
 
 
 def mean_and_half(values: list[float]) -> tuple[float, float]:
@@ -249,6 +288,7 @@ def main() -> None:
     running.set_defaults(command=run)
     showing = commands.add_parser("table")
     showing.add_argument("out", type=Path, nargs="+")
+    showing.add_argument("--docs", type=Path, help="folder for the tables of the searches")
     showing.set_defaults(command=table)
     args = parser.parse_args()
     args.command(args)

@@ -72,7 +72,11 @@ def report(name: str, model: IntegerClassifier, X: Any, y: Any) -> None:
     x = np.ascontiguousarray(model.grid.transform(X), np.float32)
     expected, right = model.margins(X), float(np.mean(model.predict(X) == y))
     print(f"{name}: {model.networks.architecture}, {right:.2%} of {len(X)} test images")
-    layers = zip(model.networks.architecture.layers, sums(model), strict=True)
+    layers = zip(
+        model.networks.architecture.layers,
+        sums(model.networks.architecture, model.inputs),
+        strict=True,
+    )
     for layer, reached in layers:
         print(
             f"  {layer.inputs} x {layer.outputs}: {layer.weights.name}, {layer.n_bits} bits, "

@@ -9,7 +9,7 @@ import numpy as np
 from cim_hal import Capabilities, Driver, Program, Reading, Readout, StopToken, Telemetry
 from emulator.presets import measurement_feedback_2000
 
-__all__ = ["Bench"]
+__all__ = ["EmulatedBench"]
 
 # name, unit, mean, standard deviation, correlation time in seconds
 DRIFTS = (
@@ -20,7 +20,7 @@ DRIFTS = (
 )
 
 
-class Bench(Driver):
+class EmulatedBench(Driver):
     """The emulated machine of 2000 spins; its instruments are Ornstein-Uhlenbeck processes."""
 
     def __init__(self) -> None:

@@ -212,6 +212,15 @@ def search(J, h, seed, steps, spins):
                 spins[k] = s
 
 
+def tabu(model: IsingModel, runs: int, steps: int, seed: int) -> NDArray[np.int8]:
+    """Return bits (runs, n) of the lowest that tabu searches of so many steps visited."""
+    J, h = (np.ascontiguousarray(part, np.float64) for part in (model.J, model.h))
+    largest = max(float(np.abs(J).max()), float(np.abs(h).max()))
+    spins = np.empty((runs, model.n_spins))
+    search(J / largest, h / largest, seed, steps, spins)
+    return ((1 + spins) // 2).astype(np.int8)
+
+
 @dataclass(frozen=True)
 class Row:
     """The energies of one method on one instance."""

@@ -61,7 +61,7 @@ def serving(folder: Path) -> Iterator[tuple[str, str]]:
             key = read_public(folder / f"{name}.pub")
             authorize(folder / "authorized.toml", Client(name=name, key=key, role="user"))
     (folder / "faults.toml").write_text(FAULTS)
-    command = [sys.executable, "-m", "cim_hal.cli", "serve", "emulated_bench:Bench"]
+    command = [sys.executable, "-m", "cim_hal.cli", "serve", "emulated_bench:EmulatedBench"]
     command += ["--key", f"{folder}/server.key", "--authorized", f"{folder}/authorized.toml"]
     command += ["--faults", f"{folder}/faults.toml", "--web", "127.0.0.1:0", "--no-journal"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}

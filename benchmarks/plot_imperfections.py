@@ -4,7 +4,7 @@ Run as ``python benchmarks/plot_imperfections.py measured.json``: what the file 
 is measured and added to it (20 minutes on two cores), then the table is printed and the picture
 written to ``docs/_static/imperfections.png``.
 
-A point is the machine ``emulator`` with one thing wrong, 1000 round trips, on ten spin glasses of
+A point is ``emulator`` with one imperfection alone, 1000 round trips, on ten spin glasses of
 100 spins and on the graph G22, 64 runs each, for eight seeds that are both the seed of the job
 and that of the machine's static errors. Intervals are Student's, of the means of the seeds, so that
 they hold the difference between machines.
@@ -40,8 +40,8 @@ INK, RUST, FAINT, BAND = "#1f3a5f", "#c2571a", "#9aa5b1", "#e9edf2"
 
 
 @dataclass(frozen=True)
-class Knob:
-    """An imperfection, the values it takes, and the range of good laboratories (assumed)."""
+class Imperfect:
+    """One imperfection: the values it takes, and the range of good laboratories (assumed)."""
 
     name: str
     label: str
@@ -63,16 +63,16 @@ class Knob:
 
 
 CURVES = (
-    Knob(
+    Imperfect(
         "injection_phase_rad", "phase error (rad)", (0, 0.2, 0.4, 0.6, 0.8, 1, 1.2, 1.4), (0, 0.1)
     ),
-    Knob("electronic_noise", "electronic noise", (1, 3, 10, 20, 40, 80), (1, 5), is_log=True),
-    Knob("adc_bits", "ADC bits", (8, 7, 6, 5, 4, 3, 2), (6.5, 8)),
-    Knob(
+    Imperfect("electronic_noise", "electronic noise", (1, 3, 10, 20, 40, 80), (1, 5), is_log=True),
+    Imperfect("adc_bits", "ADC bits", (8, 7, 6, 5, 4, 3, 2), (6.5, 8)),
+    Imperfect(
         "coupling_error", "coupling error", (0.01, 0.03, 0.1, 0.2, 0.4), (0.01, 0.03), is_log=True
     ),
-    Knob("leakage", "leakage", (0.01, 0.03, 0.1, 0.2, 0.4), (0.01, 0.03), is_log=True),
-    Knob(
+    Imperfect("leakage", "leakage", (0.01, 0.03, 0.1, 0.2, 0.4), (0.01, 0.03), is_log=True),
+    Imperfect(
         "dead_fraction", "dead pulses", (0.001, 0.003, 0.01, 0.03, 0.1), (0.001, 0.002), is_log=True
     ),
 )
@@ -156,12 +156,12 @@ def interval(values: list[float]) -> tuple[float, float]:
 
 def points() -> dict[str, Callable[[int], MeasurementFeedback]]:
     """All points to measure, by the key they have in the file."""
-    wanted = [(knob, value) for knob in CURVES for value in knob.values]
-    wanted += [(Knob(name, "", (), (0, 0)), v) for name, *pair in ROWS for v in pair]
+    wanted = [(sweep, value) for sweep in CURVES for value in sweep.values]
+    wanted += [(Imperfect(name, "", (), (0, 0)), v) for name, *pair in ROWS for v in pair]
     ideal = {"ideal": lambda seed: MeasurementFeedback(imperfections=Imperfections(seed=seed))}
     named = {
-        f"{knob.name}={value:g}": lambda seed, knob=knob, value=value: knob.machine(value, seed)
-        for knob, value in wanted
+        f"{sweep.name}={value:g}": lambda seed, sweep=sweep, value=value: sweep.machine(value, seed)
+        for sweep, value in wanted
     }
     return ideal | named
 
@@ -179,12 +179,12 @@ def draw(measured: dict[str, Any]) -> None:
     size = {"figsize": (12.5, 4.8), "sharex": "col", "sharey": "row"}
     figure, axes = plt.subplots(len(ROWS_OF_PICTURE), len(CURVES), **size)
     for row, quantity in zip(axes, ROWS_OF_PICTURE, strict=True):
-        for axis, knob in zip(row, CURVES, strict=True):
-            draw_curve(axis, knob, quantity, measured)
+        for axis, sweep in zip(row, CURVES, strict=True):
+            draw_curve(axis, sweep, quantity, measured)
         row[0].set_ylabel(quantity.label)
         row[0].set_ylim(*quantity.limits)
-    for axis, knob in zip(axes[-1], CURVES, strict=True):
-        axis.set_xlabel(knob.label)
+    for axis, sweep in zip(axes[-1], CURVES, strict=True):
+        axis.set_xlabel(sweep.label)
     explained = {
         "nothing wrong": Line2D([], [], color=FAINT, linestyle=(0, (4, 3))),
         "good laboratory (assumed)": Patch(color=BAND),
@@ -196,24 +196,24 @@ def draw(measured: dict[str, Any]) -> None:
     figure.savefig(PICTURE, dpi=150)
 
 
-def draw_curve(axis: Axes, knob: Knob, quantity: Quantity, measured: dict[str, Any]) -> None:
+def draw_curve(axis: Axes, sweep: Imperfect, quantity: Quantity, measured: dict[str, Any]) -> None:
     """Draw a curve with its interval, the ideal machine, and what laboratories have."""
-    keys = [f"{knob.name}={value:g}" for value in knob.values]
+    keys = [f"{sweep.name}={value:g}" for value in sweep.values]
     means, halves = (
         np.array([interval(measured[key][quantity.name]) for key in keys]).T * quantity.scale
     )
     ideal = interval(measured["ideal"][quantity.name])[0] * quantity.scale
     low, high = means - halves, means + halves
-    axis.axvspan(*knob.typical, color=BAND, zorder=0, linewidth=0)
+    axis.axvspan(*sweep.typical, color=BAND, zorder=0, linewidth=0)
     axis.axhline(ideal, color=FAINT, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-    axis.fill_between(knob.values, low, high, color=quantity.colour, alpha=0.2, linewidth=0)
-    axis.plot(knob.values, means, color=quantity.colour, marker="o", markersize=3.5, linewidth=1.5)
+    axis.fill_between(sweep.values, low, high, color=quantity.colour, alpha=0.2, linewidth=0)
+    axis.plot(sweep.values, means, color=quantity.colour, marker="o", markersize=3.5, linewidth=1.5)
     axis.grid(axis="y", color="#d9dde3", linewidth=0.6)
     axis.tick_params(axis="y", length=0)
-    if knob.is_log:
+    if sweep.is_log:
         axis.set_xscale("log")
         axis.xaxis.set_major_formatter("{x:g}")
-    if knob.name == "adc_bits":
+    if sweep.name == "adc_bits":
         axis.set_xlim(8.3, 1.7)
         axis.set_xticks(range(8, 1, -1))
 

@@ -53,7 +53,7 @@ from cim_hal.server.process_usage import memory_bytes, open_files
 # spins, runs, and how often: small jobs are many, large ones few
 SIZES = ((2, 1, 30), (16, 8, 30), (100, 32, 25), (300, 64, 10), (1000, 32, 4), (1500, 8, 1))
 MODELS = 12  # of each size; more than the cache holds of the large ones
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 SAMPLE_S, PROBE_S = 10.0, 0.1
 # A round ends with a rest: long enough for results to expire, and for two trims of the heap.
 ROUND_S, REST_S, DROP_S = 120.0, 50.0, 18.0
@@ -75,7 +75,7 @@ SLOPE_LIMIT_MB_H = 1.0
 
 
 @dataclass
-class Tally:
+class Counters:
     """What one client saw."""
 
     jobs: int = 0
@@ -97,28 +97,30 @@ def resting_s(began: float) -> float:
     return left if left < REST_S else 0.0
 
 
-def client(endpoint: str, number: int, began: float, seconds: float, keys: dict[str, str]) -> Tally:
+def client(
+    endpoint: str, number: int, began: float, seconds: float, keys: dict[str, str]
+) -> Counters:
     """Submit one job after another, but for the rests, until the time is up."""
-    rng, tally, ended = np.random.default_rng(number), Tally(), threading.Event()
+    rng, counters, ended = np.random.default_rng(number), Counters(), threading.Event()
     signal.signal(signal.SIGINT, lambda *_: ended.set())  # after the job under way
     weights = np.array([often for *_, often in SIZES], float)
     until = began + seconds
     while time.monotonic() < until and not ended.is_set():
         try:
-            with open_device(endpoint, timeout_s=PATIENCE_S, **keys) as device:
+            with open_device(endpoint, timeout_s=TIMEOUT_S, **keys) as device:
                 while time.monotonic() < until and not ended.is_set():
                     if ended.wait(resting_s(began)):
                         break
                     n, n_runs, _ = SIZES[rng.choice(len(SIZES), p=weights / weights.sum())]
                     J = glass(n, int(rng.integers(MODELS)))
-                    one_job(device, J, n_runs, lambda: int(rng.integers(2**62)), tally)
+                    one_job(device, J, n_runs, lambda: int(rng.integers(2**62)), counters)
         except CimError as error:  # a session that could not be opened: no job was lost with it
-            tally.repeated[f"session: {error.code}"] += 1
-    return tally
+            counters.repeated[f"session: {error.code}"] += 1
+    return counters
 
 
 def one_job(
-    device: Any, J: np.ndarray, n_runs: int, new_seed: Callable[[], int], tally: Tally
+    device: Any, J: np.ndarray, n_runs: int, new_seed: Callable[[], int], counters: Counters
 ) -> None:
     """Run a job to its end; failures of the machine that invite a repetition are repeated."""
     model, began = IsingModel.from_couplings(J), time.perf_counter()
@@ -127,17 +129,17 @@ def one_job(
         try:
             samples = device.sample(model, n_runs=n_runs, seed=seed)
         except DeviceError as error:
-            tally.repeated[error.code] += 1
+            counters.repeated[error.code] += 1
             time.sleep(0.0 if error.code == "device.lock_lost" else 0.2)
             continue
         except CimError as error:
-            tally.lost.append(f"{error.code}: {error}")
+            counters.lost.append(f"{error.code}: {error}")
             return
-        tally.jobs += 1
-        tally.seconds.append(time.perf_counter() - began)
-        tally.wrong += not is_right(samples, J, n_runs, seed)
+        counters.jobs += 1
+        counters.seconds.append(time.perf_counter() - began)
+        counters.wrong += not is_right(samples, J, n_runs, seed)
         return
-    tally.lost.append(f"the machine failed {ATTEMPTS} times")
+    counters.lost.append(f"the machine failed {ATTEMPTS} times")
 
 
 def is_right(samples: Any, J: np.ndarray, n_runs: int, seed: int) -> bool:
@@ -184,7 +186,7 @@ def end(process: subprocess.Popen[Any]) -> None:
 def status_of(process: subprocess.Popen[Any]) -> int:
     """Wait for a client to end; one that does not, counts as dead."""
     try:
-        return process.wait(2 * PATIENCE_S)
+        return process.wait(2 * TIMEOUT_S)
     except subprocess.TimeoutExpired:
         return 1
 
@@ -220,7 +222,7 @@ class Watch:
 
     def rest(self, began: float, endpoint: str, ended: threading.Event) -> None:
         """Let all go that is held in a rest, and note what is left at its end."""
-        with open_device(endpoint, timeout_s=PATIENCE_S, **self.keys) as device:
+        with open_device(endpoint, timeout_s=TIMEOUT_S, **self.keys) as device:
             while not ended.is_set():
                 if ended.wait(ROUND_S - (time.monotonic() - began) % ROUND_S - REST_S + DROP_S):
                     return
@@ -235,7 +237,7 @@ class Watch:
 
     def ping(self, endpoint: str, ended: threading.Event) -> None:
         """Ask the server for signs of life, on a line of its own."""
-        with open_device(endpoint, timeout_s=PATIENCE_S, **self.keys) as device:
+        with open_device(endpoint, timeout_s=TIMEOUT_S, **self.keys) as device:
             while not ended.wait(PROBE_S):
                 began = time.perf_counter()
                 device.ping()
@@ -296,9 +298,9 @@ def soak(
         times = [repr(began), str(60 * minutes)]
         of = [json.dumps(keys.get(USERS[n % len(USERS)], {})) for n in range(n_clients)]
         clients = [launch(stack, folder, endpoint, n, [*times, of[n]]) for n in range(n_clients)]
-        patience_s = 60 * minutes + 4 * PATIENCE_S
+        timeout_s = 60 * minutes + 4 * TIMEOUT_S
         try:
-            while any(c.poll() is None for c in clients) and time.monotonic() - began < patience_s:
+            while any(c.poll() is None for c in clients) and time.monotonic() - began < timeout_s:
                 watch.sample(time.monotonic() - began)
                 time.sleep(SAMPLE_S)
         except KeyboardInterrupt:
@@ -310,9 +312,9 @@ def soak(
                 each.send_signal(signal.SIGINT)
         statuses = [status_of(each) for each in clients]
         ended.set()
-        prober.join(PATIENCE_S)
-        rests.join(PATIENCE_S)
-        with open_device(direct, timeout_s=PATIENCE_S, **watch.keys) as device:
+        prober.join(TIMEOUT_S)
+        rests.join(TIMEOUT_S)
+        with open_device(direct, timeout_s=TIMEOUT_S, **watch.keys) as device:
             metrics = device.metrics()
         counted = {
             "jobs": metrics.value("jobs_total"),
@@ -320,10 +322,10 @@ def soak(
             "driver_restarts": metrics.value("driver_restarts_total"),
             "refused_frames": metrics.value("refused_frames_total"),
         }
-        tallies = [json.loads(path.read_text()) for path in sorted(folder.glob("client-*.json"))]
-        return report(tallies, watch, seconds, warm_s, counted) | {
+        of_clients = [json.loads(path.read_text()) for path in sorted(folder.glob("client-*.json"))]
+        return report(of_clients, watch, seconds, warm_s, counted) | {
             "clients": n_clients,
-            "clients_that_died": n_clients - len(tallies) + sum(map(bool, statuses)),
+            "clients_that_died": n_clients - len(of_clients) + sum(map(bool, statuses)),
             "died": died,
             "on_disk": on_disk or troubled,
             "witness": troubles.seen() if troubles else {},
@@ -341,26 +343,26 @@ def launch(
 
 
 def report(
-    tallies: list[dict[str, Any]],
+    of_clients: list[dict[str, Any]],
     watch: Watch,
     seconds: float,
     warm_s: float,
     counted: dict[str, float],
 ) -> dict[str, Any]:
     repeated: Counter[str] = Counter()
-    for tally in tallies:
-        repeated.update(tally["repeated"])
-    lost = [sentence for tally in tallies for sentence in tally["lost"]]
+    for counters in of_clients:
+        repeated.update(counters["repeated"])
+    lost = [sentence for counters in of_clients for sentence in counters["lost"]]
     pids = {row["driver_pid"] for row in watch.rows if "driver_pid" in row}
     quantities = ("server_mb", "server_files", "driver_mb", "driver_files")
     return {
         "seconds": seconds,
-        "jobs": sum(tally["jobs"] for tally in tallies),
-        "wrong": sum(tally["wrong"] for tally in tallies),
+        "jobs": sum(counters["jobs"] for counters in of_clients),
+        "wrong": sum(counters["wrong"] for counters in of_clients),
         "lost": len(lost),
         "lost_because": Counter(lost).most_common(10),
         "repeated_after": dict(repeated),
-        "job_ms": quantiles([s for tally in tallies for s in tally["seconds"]]),
+        "job_ms": quantiles([s for counters in of_clients for s in counters["seconds"]]),
         "ping_ms": quantiles(watch.pings),
         "pings": len(watch.pings),
         "warm_s": warm_s,
@@ -421,8 +423,8 @@ def table(found: dict[str, Any]) -> Table:
 def main() -> None:
     if sys.argv[1:2] == ["--client"]:
         endpoint, number, began, seconds, keys, out = sys.argv[2:]
-        tally = client(endpoint, int(number), float(began), float(seconds), json.loads(keys))
-        Path(out).write_text(json.dumps(tally.__dict__))
+        counters = client(endpoint, int(number), float(began), float(seconds), json.loads(keys))
+        Path(out).write_text(json.dumps(counters.__dict__))
         return
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=30.0)

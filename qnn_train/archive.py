@@ -10,8 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from pydantic import ValidationError
 
 from cim_hal.atomic_files import replacing
+from cim_hal.toml_files import first_problem
 from qnn_train.arrays import Array, ArrayLike, Arrays, BitArray
 from qnn_train.errors import TrainingError
 
@@ -100,6 +102,8 @@ def reading(
         raise refuse(f"{path} has no entry {error}") from None
     except TrainingError as error:
         raise refuse(f"{path} {what}: {error.message}") from None
+    except ValidationError as error:
+        raise refuse(f"{path} {what}: {first_problem(error)}") from None
     except ValueError as error:
         raise refuse(f"{path} {what}: {error}") from None
 

@@ -32,7 +32,7 @@ from qnn_train.solve.host_oracles import QuadraticForm
 from qnn_train.solve.oracle import qubo_of
 
 sys.path.append(str(Path(__file__).parents[1]))
-from families import search
+from families import tabu
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -91,9 +91,6 @@ class Solvers:
         Q, offset = qubo_of(problem.gradient)
         self._model = IsingModel.from_qubo(Q, offset)
         self._rng = np.random.default_rng([seed, problem.number])
-        largest = max(float(np.abs(self._model.J).max()), float(np.abs(self._model.h).max()))
-        self._J = np.ascontiguousarray(self._model.J / largest, np.float64)
-        self._h = np.asarray(self._model.h / largest, np.float64)
 
     @property
     def n_bits(self) -> int:
@@ -105,7 +102,8 @@ class Solvers:
         if method in self._sessions:
             return lambda runs: self._machine(method, runs)
         if method == "tabu":
-            return lambda runs: self.tabu(runs, TABU_STEPS)
+            steps = TABU_STEPS * self.n_bits
+            return lambda runs: tabu(self._model, runs, steps, self._draw())
         if method == "descent":
             return lambda runs: self.form.descended(self._starts(runs))[0]
         return lambda runs: self.annealed(runs, SWEEPS[method])
@@ -116,12 +114,6 @@ class Solvers:
             return True
         capabilities = self._sessions[method].capabilities
         return self.n_bits + capabilities.field_spins <= capabilities.max_spins
-
-    def tabu(self, runs: int, steps: int) -> NDArray[np.int8]:
-        """Return where tabu searches of so many steps a bit were lowest."""
-        spins = np.empty((runs, self.n_bits))
-        search(self._J, self._h, self._draw(), steps * self.n_bits, spins)
-        return ((1 + spins) // 2).astype(np.int8)
 
     def annealed(self, runs: int, sweeps: int) -> NDArray[np.int8]:
         """Return where annealings of so many sweeps and a descent end."""

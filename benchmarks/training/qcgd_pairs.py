@@ -17,7 +17,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
-from itertools import combinations, islice
+from itertools import combinations, islice, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +79,7 @@ RECIPES = {
 # Methods that cannot have all images have FEW.
 METHODS = ("qcgd", "random")
 _METHOD = re.compile(r"([a-z-]+?)(\+rounding)?(?:\*([0-9.]+))?(?:@(\w+))?")
+HOST = {"descents": "@descent", "annealing": "@annealing"}
 FEW = 40
 PAIRS = tuple(combinations(range(10), 2))
 APART = 2000
@@ -105,6 +106,10 @@ def main() -> None:
             rows.append(row)
     for line in table(rows, options.recipes, options.methods):
         Console().print(line)
+    if options.docs:
+        judged = [row for row in rows if tuple(row["pair"]) in options.pairs]
+        lines = replaced(judged, options.recipes, options.methods)
+        options.docs.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _row(task: dict[str, Any], kept_apart: bool) -> dict[str, Any]:  # noqa: FBT001  of a pool
@@ -239,11 +244,57 @@ def table(
     return lines
 
 
-def _mean(values: Sequence[float]) -> str:
+def replaced(
+    rows: Sequence[dict[str, Any]], recipes: Sequence[str], methods: Sequence[str]
+) -> Iterator[str]:
+    """Yield a table: a line for each recipe and method, the machine and the host in its place.
+
+    Means, in brackets how far the machine is ahead, paired, and CPU seconds.
+    """
+    yield "| images in the program | method | trainings | machine | " + " | ".join(HOST) + " |"
+    yield "|---" * (4 + len(HOST)) + "|"
+    for recipe, method in product(recipes, methods):
+        machine, *others = (_of(rows, recipe, method + end) for end in ("", *HOST.values()))
+        if machine and "@" not in method:
+            samples = _recipe(recipe)[0].train_samples or "all"
+            mean = np.mean([value for value, _ in machine.values()])
+            cells = [f"{samples}", f"`{method}`", f"{len(machine)}"]
+            cells += [f"{mean:.2f} ({_seconds(machine)})"]
+            cells += [_ahead(machine, other) if other else "" for other in others]
+            yield "| " + " | ".join(cells) + " |"
+
+
+def _of(
+    rows: Sequence[dict[str, Any]], recipe: str, method: str
+) -> dict[tuple[int, ...], tuple[float, float]]:
+    """Return accuracies in percent and CPU seconds of a method by pair and seed."""
+    return {
+        (*row["pair"], row["seed"]): (100 * row["accuracy"], row["cpu"])
+        for row in rows
+        if (row["recipe"], row["method"]) == (recipe, method)
+    }
+
+
+def _ahead(
+    machine: dict[tuple[int, ...], tuple[float, float]],
+    other: dict[tuple[int, ...], tuple[float, float]],
+) -> str:
+    both = machine.keys() & other.keys()
+    mean = np.mean([other[key][0] for key in both])
+    lead = _mean([machine[key][0] - other[key][0] for key in both], "+")
+    return f"{mean:.2f} ({lead}; {_seconds(other)})"
+
+
+def _seconds(found: dict[tuple[int, ...], tuple[float, float]]) -> str:
+    return f"{np.mean([seconds for _, seconds in found.values()]):.1f} s"
+
+
+def _mean(values: Sequence[float], sign: str = "") -> str:
     if len(values) < 2:
         return "-"
     half = stats.sem(values) * stats.t.ppf(0.975, len(values) - 1)
-    return f"{np.mean(values):.2f} ± {half:.2f}"
+    text = f"{np.mean(values):{sign}.2f} ± {half:.2f}"
+    return f"**{text}**" if sign and abs(np.mean(values)) > half else text
 
 
 def _read(file: Path) -> list[dict[str, Any]]:
@@ -271,6 +322,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--kept-apart", action="store_true", help="judge without test images")
+    parser.add_argument("--docs", type=Path, help="write the machine beside the host here")
     return parser.parse_args()
 
 

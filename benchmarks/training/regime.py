@@ -82,7 +82,7 @@ FACTOR = 0.001
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchOutcome:
     """Networks that a search found, and how good the chosen one is."""
 
     loss: float
@@ -98,14 +98,14 @@ class Minimal:
         self.method: Method = Penalty(weights=[self._least + 1.0])
         self._fresh = points(shape, 1000, 10 * (FIRST_SEED + seed))
 
-    def judged(self, bits: NDArray[np.int8]) -> Found:
+    def judged(self, bits: NDArray[np.int8]) -> SearchOutcome:
         """Choose a network and measure it."""
         best = bits[int(self._losses(bits).argmin())]
         network = QuantizedNetwork.from_bits(self.task.architecture, best)
         shown = (network.predict(self.task.inputs), self.task.labels)
         fresh = (network.predict(self._fresh[0]), self._fresh[1])
         train, test = (float(np.mean(answers == labels)) for answers, labels in (shown, fresh))
-        return Found(float(self._losses(best[None])[0]) - self._least, train, test)
+        return SearchOutcome(float(self._losses(best[None])[0]) - self._least, train, test)
 
     def flipped(self, starts: NDArray[np.int8]) -> NDArray[np.int8]:
         """Return where descents by single flips of network bits end."""
@@ -142,13 +142,13 @@ class Images:
         weight = FACTOR * default_weight(self.task.qcbo)
         self.method: Method = Gradient() if method == "qcgd" else Penalty(weights=[weight])
 
-    def judged(self, bits: NDArray[np.int8]) -> Found:
+    def judged(self, bits: NDArray[np.int8]) -> SearchOutcome:
         """Choose a network and measure it."""
         network = QuantizedNetwork.from_bits(self.task.architecture, self._best(bits))
         shown = self._prepared.scorer.best(network[None])[1].accuracy
         test = self._prepared.examples(self._prepared.pair.test)
         right = float(np.mean(network.predict(test.inputs) == test.labels))
-        return Found(float("nan"), shown, right)
+        return SearchOutcome(float("nan"), shown, right)
 
     def flipped(self, starts: NDArray[np.int8]) -> NDArray[np.int8]:
         """Return where single flips of bits of the best network end."""

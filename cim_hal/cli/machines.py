@@ -63,7 +63,10 @@ UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 def list_drivers(*, as_json: bool) -> None:
     """List the installed drivers: spins, bits, and what each is good for.
 
-    Emulated machines say it themselves. Others are not opened for it: their line is the first one
+    Bits are those of a coupling, "real" where none are rounded. A machine without a field stands an
+    auxiliary spin in for it. The how-to "which emulator" compares those that come with cim-hal.
+
+    Emulated machines say what they are. Others are not opened for it: their line is the first one
     of the docstring of their factory. A driver that cannot be imported or made is listed with the
     reason.
 

@@ -249,7 +249,8 @@ def _diversity(search: Search) -> str:
     found, kept = search.samples.diversity, len(search.samples)
     of = "" if kept == search.n_runs else f" of the {kept} lowest runs"
     return (
-        f"{found.configurations} configurations, {found.energies} energies{of}; "
+        f"{found.configurations} configuration{'s' * (found.configurations > 1)}, "
+        f"{found.energies} energ{'ies' if found.energies > 1 else 'y'}{of}; "
         f"worth {found.effective_runs:.3g} runs that all differ"
     )
 

@@ -289,14 +289,14 @@ class Capabilities(Record):
         Raises
         ------
         CapabilityError
-            It names the setting, and its range or the settings that exist.
+            It names the setting, and its range, the nearest setting or all that exist.
         """
         require("settings", settings, Mapping, ModelError, hint="pass numbers by name")
         by_name = {setting.name: setting for setting in self.settings}
         for name, value in settings.items():
             if name not in by_name:
-                names = ", ".join(by_name) or "none"
                 near = get_close_matches(name, by_name, n=1)
+                names = ", ".join(near or by_name) or "none"
                 hint = "".join(f"did you mean {each}?" for each in near)
                 raise CapabilityError("settings", required=name, available=names, hint=hint)
             by_name[name].check(value)

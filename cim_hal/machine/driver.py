@@ -157,7 +157,7 @@ class Readout:
 
     @property
     def findings(self) -> dict[str, Note]:
-        """Notes on what looks like a broken part of the machine, though a good one may do it too.
+        """Notes on what looks like a broken part, which a sound machine can give too.
 
         Spins that are exactly zero in four runs or more, one amplitude everywhere, and a trace
         that is zero everywhere.

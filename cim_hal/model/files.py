@@ -152,7 +152,7 @@ def _of_characters(file: _Source, start: bytes, reading: str | None) -> ModelFil
     if reading is None:
         raise ModelError(
             f"{file} is a matrix of Matrix Market: the weights of a graph, Q, or J",
-            hint="pass the format maxcut, qubo or ising",
+            hint="pass format (--format) maxcut, qubo or ising",
         )
     return _of_matrix(str(file), _matrix_market(text, str(file)), reading, "mtx")
 
@@ -236,7 +236,7 @@ def _of_text(read: TextModel) -> ModelFile:
     if read.reading == "qubo":
         diagonal = scipy.sparse.diags_array(entries.diagonal())
         # in a matrix an entry stands for its mirror image too, in a sum each term is there once
-        full = entries + entries.T - diagonal if read.layout == "gset" else entries
+        full = entries + entries.T - diagonal if read.layout in {"gset", "biqmac"} else entries
         return ModelFile(IsingModel.from_qubo(full), is_graph=False, format=name)
     field: Any = entries.diagonal()
     hollow = scipy.sparse.triu(entries, 1)
@@ -343,7 +343,7 @@ def _of_matrix(name: str, matrix: Any, reading: str | None, layout: str) -> Mode
         make = {"qubo": IsingModel.from_qubo, "maxcut": IsingModel.from_maxcut}
         model = make.get(reading or "", IsingModel.from_couplings)(matrix)
     except ModelError as error:
-        hint = "a matrix without a name is J; pass the format qubo or maxcut if it is Q or W"
+        hint = "a matrix without a name is J; pass format (--format) qubo or maxcut if it is Q or W"
         raise ModelError(f"{name}: {error.message}", hint=hint) from None
     is_graph = reading == "maxcut"
     return ModelFile(model, is_graph=is_graph, format=f"{layout} ({reading or 'ising'})")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, overload
 
 import numpy as np
 
@@ -203,7 +203,13 @@ class SampleSet:
     def __len__(self) -> int:
         return len(self.energies)
 
-    def __getitem__(self, run: int) -> Sample:
+    @overload
+    def __getitem__(self, run: int) -> Sample: ...
+    @overload
+    def __getitem__(self, run: slice) -> list[Sample]: ...
+    def __getitem__(self, run: int | slice) -> Sample | list[Sample]:
+        if isinstance(run, slice):
+            return [self[k] for k in range(*run.indices(len(self)))]
         return Sample(self.spins[run], float(self.energies[run]))
 
     def __iter__(self) -> Iterator[Sample]:

@@ -60,7 +60,7 @@ class TextModel:
     Attributes
     ----------
     layout : str
-        ``gset`` (with a line "n m"), ``qbsolv`` or ``coo``.
+        ``gset`` or, if it holds a matrix Q, ``biqmac`` (with a line "n m"); ``qbsolv`` or ``coo``.
     reading : str
         ``maxcut``, ``qubo`` or ``ising``.
     entries : sparse array, shape (n, n)
@@ -229,7 +229,7 @@ def _coo(first: _Line | None, lines: _Lines, file: str, reading: str | None) -> 
         first.refuse(
             f"{first.said} begins neither a graph, with a line 'n m', nor says '# vartype: SPIN' "
             "or BINARY",
-            hint="pass the format ising or qubo, if spins are counted from 0",
+            hint="pass format (--format) ising or qubo, if spins are counted from 0",
         )
     _check_reading(first, reading, told or "", f"says vartype {lines.vartype}")
     n = 1 + max(max(ends) for ends in entries.ends)
@@ -259,20 +259,23 @@ def _with_header(
     if len(entries) != m:
         raise ModelError(f"{first.file}: the header says {m} edges, the file has {len(entries)}")
     entries.check_ends(n)
-    return TextModel("gset", _reading(first, suffix, reading, entries), entries.matrix(n))
+    reading = _reading(first, suffix, reading, entries)
+    return TextModel("biqmac" if reading == "qubo" else "gset", reading, entries.matrix(n))
 
 
 def _reading(first: _Line, suffix: str, reading: str | None, entries: _Entries) -> str:
     if reading is None and suffix in OPEN:
         what, formats = OPEN[suffix]
-        first.refuse(f"a {suffix} file {what}, or a graph", hint=f"pass the format {formats}")
+        first.refuse(
+            f"a {suffix} file {what}, or a graph", hint=f"pass format (--format) {formats}"
+        )
     reading = reading or ("qubo" if suffix == ".sparse" else "maxcut")
     if reading == "maxcut" and any(entries.diagonal()):
         at = entries.diagonal().index(True)
         end = entries.ends[at][0] + entries.base
         what = f"edge {at + 1} joins {end} and {end}"
         entries.lines[at].refuse(
-            what, hint="no edge of a graph does; pass the format qubo if this is a matrix Q"
+            what, hint="no edge of a graph does; pass format (--format) qubo if this is a matrix Q"
         )
     return reading
 

@@ -95,7 +95,9 @@ class ResultCollector:
         findings = readout.findings
         if findings:
             said = ", ".join(f"{name} = {value}" for name, value in findings.items())
-            log.warning("a readout as of a broken part, though a good one may do it: %s", said)
+            log.warning(
+                "a readout as of a broken part, which a sound machine can give too: %s", said
+            )
         device_s = max(device_s - readout.compile_s, 0.0)
         at_most = dict(islice((findings | dict(readout.notes)).items(), MAX_NOTES))
         return self._result(lifted, device_s, self._trace(readout), at_most)

@@ -244,5 +244,5 @@ def _sentence(said: dict[str, Any]) -> str:
     if times is None:
         return success
     is_open = times["low"] <= 1 <= times["high"]
-    ends = f"[{times['low']:.3g}, {times['high']:.3g}]"
-    return f"{success}; {times['value']:.3g} times {ends} as long{', undecided' if is_open else ''}"
+    ratio = f"{times['value']:.3g} times [{times['low']:.3g}, {times['high']:.3g}] as long"
+    return f"{success}; the first takes {ratio}{', undecided' if is_open else ''}"

@@ -279,7 +279,7 @@ def summary(sweep: Sweep, rows: dict[str, Row], points: Sequence[Point]) -> dict
             [row for here in of_point.values() for row in here],
             references_of(study.factors, sweep.capabilities),
             machine=study.machine.seed_setting if study.machine.seeds else "",
-            figure="success" if study.train is None else "accuracy",
+            figure=_figure(study),
         ),
         "safe": _safe(sweep, rows),
         "machine_seeds": list(study.machine.seeds),

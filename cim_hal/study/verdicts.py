@@ -36,7 +36,7 @@ def verdicts(
     references: dict[str, Level],
     *,
     machine: str = "",
-    figure: str = "success",
+    figure: str = "success probability",
     error_rate: float = 0.05,
 ) -> list[dict[str, Any]]:
     """Compare each level of each factor with its reference, paired by model, over other factors.

@@ -24,7 +24,7 @@ COMMANDS = {
     ),
     "inspect": (
         "qnn_train.cli.inspect:inspect",
-        "Say what a model of `qnn-train fit` or of an estimator is: layers, columns, its training.",
+        "Say what a saved model is: its layers in bits and products, its features, its training.",
     ),
     "fit": (
         "qnn_train.cli.fit:fit",

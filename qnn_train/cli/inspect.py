@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,12 @@ from qnn_train.cli.evaluate import aligned, write_numbers
 from qnn_train.cli.own_data import json_option, refused
 from qnn_train.method_names import ORACLES
 
+if TYPE_CHECKING:
+    from qnn_train.model.integer import IntegerModel
+    from qnn_train.model.trained import TrainedModel
+    from qnn_train.network import QuantizedNetwork
+    from qnn_train.network.intervals import Grid
+
 __all__ = ["inspect"]
 
 
@@ -19,29 +25,59 @@ __all__ = ["inspect"]
 @click.argument("model", type=FILE)
 @json_option
 def inspect(model: Path, json_file: Path | None) -> None:
-    """Say what a model of `qnn-train fit` or of an estimator is: layers, columns, its training.
+    """Say what a saved model is: its layers in bits and products, its features, its training.
+
+    Models of all commands and estimators are read: those of tables and those of images.
 
     \b
     Examples:
       qnn-train inspect runs/iris-species-seed0/model.npz
+      qnn-train inspect runs/digits-3-6-seed0/model.npz
       qnn-train inspect model.npz --json -
     """  # noqa: D301  \b is click's mark for text it must not rewrap
     from cim_hal.console import say
-    from qnn_train.model.integer import load_integers
+    from qnn_train.model.trained import TrainedModel, load_model
 
     with refused():
-        network = load_integers(model)
-    about = _about(network, model)
+        found = load_model(model)
+    about = _of_images(found) if isinstance(found, TrainedModel) else _of_table(found)
+    about["bytes"] = model.stat().st_size
     write_numbers(about, json_file)
     if str(json_file) != "-":
         say(*_lines(about))
 
 
-def _about(network: Any, path: Path) -> dict[str, Any]:
+def _of_table(model: IntegerModel) -> dict[str, Any]:
+    classes = getattr(model, "classes", None)  # a regressor has none
+    return {
+        **_about(model.KIND, model.networks, model.n_networks, model.inputs),
+        "oracle": model.oracle,
+        "levels": model.grid.levels,
+        "cut": model.grid.cut,
+        "classes": None if classes is None else classes.tolist(),
+        "table": None if model.table is None else model.table.model_dump(),
+    }
+
+
+def _of_images(model: TrainedModel) -> dict[str, Any]:
+    steps = getattr(model.features, "steps", None)  # signs have none
+    return {
+        **_about("images", model.network, 1, model.inputs),
+        "oracle": model.oracle,
+        "levels": steps and steps.levels,
+        "cut": steps and steps.cut,
+        "classes": list(model.class_names),
+        "dataset": model.dataset,
+        "cells": model.features.grid,
+    }
+
+
+def _about(kind: str, networks: QuantizedNetwork, n_networks: int, inputs: Grid) -> dict[str, Any]:
+    """Return what all kinds of models have in common; `inputs` is what an input can be."""
     from qnn_train.model.qonnx import signed_bits, sums
 
-    architecture, table = network.networks.architecture, network.table
-    hidden, reached = len(architecture.hidden), sums(network)
+    architecture = networks.architecture
+    hidden, reached = len(architecture.hidden), sums(architecture, inputs)
     layers = [
         {
             "inputs": layer.inputs,
@@ -56,39 +92,44 @@ def _about(network: Any, path: Path) -> dict[str, Any]:
         for index, layer in enumerate(architecture.layers)
     ]
     return {
-        "kind": network.KIND,
+        "kind": kind,
         "network": str(architecture),
-        "networks": network.n_networks,
-        "bits": network.n_networks * architecture.n_bits,
-        "bits_per_parameter": network.n_networks * architecture.bits_per_parameter,
-        "oracle": network.oracle,
-        "bytes": path.stat().st_size,
-        "levels": network.grid.levels,
-        "cut": network.grid.cut,
-        "classes": network.classes.tolist() if network.KIND == "classifier" else None,
+        "networks": n_networks,
+        "bits": n_networks * architecture.n_bits,
+        "bits_per_parameter": n_networks * architecture.bits_per_parameter,
         "layers": layers,
-        "table": None if table is None else table.model_dump(),
     }
 
 
 def _lines(about: dict[str, Any]) -> list[str]:
     from qnn_train.cli.train import two_columns
 
-    classes, table = about["classes"], about["table"]
     rows = [("kind", about["kind"])]
-    if classes is not None:
-        rows.append(("classes", _some(list(map(str, classes)))))
+    if about["classes"] is not None:
+        rows.append(("classes", _some(list(map(str, about["classes"])))))
     each = f"{about['bits_per_parameter']:.2f} bits per parameter"
     more = f", {about['networks']} networks that answer together" * (about["networks"] > 1)
     rows += [
         ("oracle", ORACLES.get(about["oracle"], about["oracle"])),
         ("network", f"{about['network']}, {about['bits']} bits, {each}{more}"),
-        ("features", f"{about['levels']} levels a deviation, up to {about['cut']} deviations"),
+        ("features", _features(about)),
         ("file", f"{about['bytes']} bytes"),
     ]
-    rows += [("table", "unknown: an estimator saved it")] if table is None else _table_rows(table)
+    if "dataset" in about:
+        rows.append(("data", about["dataset"]))
+    elif about["table"] is None:
+        rows.append(("table", "unknown: an estimator saved it"))
+    else:
+        rows += _table_rows(about["table"])
     cells = [list(about["layers"][0]), *([*map(str, e.values())] for e in about["layers"])]
     return [*two_columns(rows), "", *aligned(cells)]
+
+
+def _features(about: dict[str, Any]) -> str:
+    grid = f"{about['cells']}x{about['cells']} cells of an image: " if "cells" in about else ""
+    if about["levels"] is None:
+        return f"{grid}brighter or darker than a threshold"
+    return f"{grid}{about['levels']} levels a deviation, up to {about['cut']} deviations"
 
 
 def _table_rows(table: dict[str, Any]) -> list[tuple[str, str]]:

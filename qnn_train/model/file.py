@@ -8,10 +8,11 @@ before it replaces the old one.
 
 from __future__ import annotations
 
+import json
 import os
 from abc import ABC, abstractmethod
 from dataclasses import asdict, replace
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -37,6 +38,7 @@ __all__ = [
     "Name",
     "SavedModel",
     "Size",
+    "kind_of",
     "layer_headers",
 ]
 
@@ -45,6 +47,13 @@ FROZEN = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 MAX_BYTES = 64 * 2**20
 MAX_BITS = 2**25  # of all networks together; decoding takes 8 bytes for each
 MAX_NETWORKS = 65_536
+
+KINDS = {
+    "classifier": "a classifier of tables (IntegerClassifier)",
+    "regressor": "a regressor of tables (IntegerRegressor)",
+    "images": "a network for images (TrainedModel)",
+}
+Header = TypeVar("Header", bound=BaseModel)
 
 Name = Annotated[str, Field(max_length=256)]
 Size = Annotated[int, Field(ge=1, le=4096)]
@@ -123,6 +132,20 @@ class ModelHeader(BaseModel):
         return architecture
 
 
+def header_of(text: str, kind: type[Header]) -> Header:
+    """Return the header of a file; one of another kind of model is named as what it is."""
+    found, known = kind_of(text), get_args(kind.model_fields["kind"].annotation)
+    if found in KINDS and found not in known:
+        raise ModelFileError(f"it is {KINDS[found]}")
+    return kind.model_validate_json(text)
+
+
+def kind_of(text: str) -> str:
+    """Return the kind of model that a header names, whatever else is in it; empty if none."""
+    found = json.loads(text)
+    return str(found.get("kind", "")) if isinstance(found, dict) else ""
+
+
 def layer_headers(networks: QuantizedNetwork) -> dict[str, Any]:
     """Return what a header says of networks: one, or several with a leading axis."""
     architecture = networks.architecture
@@ -177,7 +200,7 @@ class SavedModel(ABC):
         """
         arrays = read_arrays(path, ModelFileError, max_bytes=MAX_BYTES)
         with reading(path, ModelFileError, "holds no such model", arrays):
-            header = cls.HEADER.model_validate_json(str(arrays["header"]))
+            header = header_of(str(arrays["header"]), cls.HEADER)
             architecture = header.architecture()
             bits = checked_bits(arrays, "networks", header.n_networks, architecture.n_bits)
             made: Any = cls._made(header, QuantizedNetwork.from_bits(architecture, bits), arrays)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from abc import abstractmethod
 from dataclasses import dataclass, field, replace
@@ -17,8 +16,9 @@ from qnn_train.data.columns import TableHeader
 from qnn_train.data.features import FeatureGrid
 from qnn_train.errors import ModelFileError
 from qnn_train.method_names import MACHINE
-from qnn_train.model.file import MAX_BYTES, ModelHeader, SavedModel, layer_headers
+from qnn_train.model.file import MAX_BYTES, ModelHeader, SavedModel, kind_of, layer_headers
 from qnn_train.network import QuantizedNetwork
+from qnn_train.network.intervals import Grid
 from qnn_train.network.network import second_class
 from qnn_train.solve.losses import probabilities
 
@@ -64,6 +64,12 @@ class IntegerModel(SavedModel):
     def n_outputs(self) -> int:
         """Margins of each."""
         return self.networks.architecture.n_outputs
+
+    @property
+    def inputs(self) -> Grid:
+        """What an input of the networks can be."""
+        limit = self.grid.levels * self.grid.cut
+        return Grid(-limit, limit, 1)
 
     def each_margin(self, X: ArrayLike) -> FloatArray:
         """Return the margins of each network, whole numbers; shape (networks, n, outputs)."""
@@ -265,6 +271,5 @@ def load_integers(path: str | os.PathLike[str]) -> IntegerClassifier | IntegerRe
     """
     arrays = read_arrays(path, ModelFileError, max_bytes=MAX_BYTES)
     with reading(path, ModelFileError, "holds no such model"):
-        found = json.loads(str(arrays["header"]))
-    is_regressor = isinstance(found, dict) and found.get("kind") == "regressor"
-    return (IntegerRegressor if is_regressor else IntegerClassifier).load(path)
+        kind = kind_of(str(arrays["header"]))
+    return (IntegerRegressor if kind == IntegerRegressor.KIND else IntegerClassifier).load(path)

@@ -18,7 +18,7 @@ from qnn_train.arrays import IntArray
 from qnn_train.errors import ModelFileError
 from qnn_train.model.integer import IntegerModel
 from qnn_train.model.onnx import Graph, add_spline, imported_onnx
-from qnn_train.network import Spline
+from qnn_train.network import Architecture, Spline
 from qnn_train.network.intervals import Grid, activation_grid, preactivation_grid
 
 __all__ = ["save_qonnx", "signed_bits", "sums"]
@@ -49,7 +49,7 @@ def save_qonnx(model: IntegerModel, path: str | os.PathLike[str], *, batch: int 
     if model.n_networks != 1:
         what = f"{model.n_networks} networks answer together"
         raise ModelFileError(what, hint="QONNX is of one")
-    reached = sums(model)
+    reached = sums(model.networks.architecture, model.inputs)
     largest = max(max(-grid.lo, grid.hi) for grid in reached)
     if largest > EXACT:
         what = f"a sum may reach {largest}, more than float32 counts to ({EXACT})"
@@ -63,10 +63,9 @@ def save_qonnx(model: IntegerModel, path: str | os.PathLike[str], *, batch: int 
         onnx.save(made, file)
 
 
-def sums(model: IntegerModel) -> list[Grid]:
-    """Return what the sums of each layer can reach, over all weights and features."""
-    architecture, limit = model.networks.architecture, model.grid.levels * model.grid.cut
-    reach, found = Grid(-limit, limit, 1), []
+def sums(architecture: Architecture, inputs: Grid) -> list[Grid]:
+    """Return what the sums of each layer can reach, over all weights and inputs."""
+    reach, found = inputs, []
     for layer in architecture.layers:
         found.append(preactivation_grid(layer, [reach] * layer.inputs))
         reach = activation_grid(layer.activation, found[-1])
@@ -80,9 +79,9 @@ def signed_bits(grid: Grid) -> int:
 
 def _add_network(graph: Graph, model: IntegerModel, reached: list[Grid]) -> None:
     """Add all from ``x`` to ``margin``, whose last node is no `Identity`: hls4ml has none."""
-    network, limit = model.networks[0], model.grid.levels * model.grid.cut
+    network = model.networks[0]
     hidden = network.architecture.hidden
-    value = _quant(graph, "x", Grid(-limit, limit, 1))
+    value = _quant(graph, "x", model.inputs)
     for index, layer in enumerate(network.architecture.layers):
         is_last, has_bias = index == len(hidden), layer.biases.bits > 0
         names = ["margin" if is_last and of_sum == has_bias else None for of_sum in (False, True)]

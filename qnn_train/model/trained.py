@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, Field
 
-from qnn_train.archive import checked_array
+from qnn_train.archive import checked_array, read_arrays, reading
 from qnn_train.arguments import checked
 from qnn_train.arrays import ArrayLike, Arrays, IntArray
 from qnn_train.data import PooledLevels, PooledSign, Selection
 from qnn_train.data.features import FeatureGrid
 from qnn_train.errors import ModelFileError
 from qnn_train.method_names import MACHINE
-from qnn_train.model.file import FROZEN, ModelHeader, SavedModel, Size, layer_headers
+from qnn_train.model.file import (
+    FROZEN,
+    MAX_BYTES,
+    ModelHeader,
+    SavedModel,
+    Size,
+    kind_of,
+    layer_headers,
+)
+from qnn_train.model.integer import IntegerModel, load_integers
 from qnn_train.network import QuantizedNetwork
+from qnn_train.network.intervals import Grid
 from qnn_train.network.network import second_class
 
-__all__ = ["TrainedModel"]
+__all__ = ["TrainedModel", "load_model"]
 
 
 class FeaturesHeader(BaseModel):
@@ -82,6 +93,14 @@ class TrainedModel(SavedModel):
         names = selection.dataset, selection.classes, selection.class_names
         return cls(*names, features, network, oracle)
 
+    @property
+    def inputs(self) -> Grid:
+        """What an input of the network can be."""
+        if isinstance(self.features, PooledSign):
+            return Grid(-1, 1, 2)
+        limit = self.features.steps.levels * self.features.steps.cut
+        return Grid(-limit, limit, 1)
+
     def predict(self, images: ArrayLike) -> IntArray:
         """Return the class of each image (n, side, side); int64, shape (n,)."""
         margins = self.network.margin(self.features.transform(images))
@@ -135,3 +154,18 @@ def _features(header: ImageModelHeader, arrays: Arrays) -> PooledSign | PooledLe
     if features.grid**2 != inputs:
         raise ModelFileError(f"{inputs} features are no square grid")
     return features
+
+
+@checked
+def load_model(path: str | os.PathLike[str]) -> TrainedModel | IntegerModel:
+    """Read a model of any kind.
+
+    Raises
+    ------
+    ModelFileError
+        Not such a file, or one whose parts do not fit together.
+    """
+    arrays = read_arrays(path, ModelFileError, max_bytes=MAX_BYTES)
+    with reading(path, ModelFileError, "holds no such model"):
+        kind = kind_of(str(arrays["header"]))
+    return TrainedModel.load(path) if kind == "images" else load_integers(path)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from itertools import chain
 
 import pytest
-from source_tree import ROOT, modules, words_of
+from source_tree import ROOT, Module, modules, other_modules, words_of
 
 GLOSSARY = ROOT / "docs/development/glossary.md"
 CHANGELOG = ROOT / "docs/changelog.md"  # says what was renamed
@@ -33,16 +34,21 @@ def test_the_glossary_lists_what_is_retired(title):
     assert len(retired(title)) > 20
 
 
+def everything() -> dict[str, Module]:
+    """Return the modules of the packages, and the files of benchmarks, docs and tests."""
+    return {**modules(), **other_modules()}
+
+
 def test_no_retired_name_is_used():
     names = retired("Retired names")
-    for module, source in modules().items():
+    for module, source in everything().items():
         used = source.identifiers() | {source.path.stem}
         assert not {f"{name}, use {names[name]}" for name in used & set(names)}, module
 
 
 def test_no_retired_word_is_in_identifiers_or_docstrings():
     words = retired("Retired words")
-    for module, source in modules().items():
+    for module, source in everything().items():
         identifiers = {word for name in source.identifiers() for word in words_of(name)}
         text = " ".join([*identifiers, *words_of(source.path.stem), *source.docstrings()])
         assert complaints(text, words) == [], module
@@ -50,6 +56,7 @@ def test_no_retired_word_is_in_identifiers_or_docstrings():
 
 def test_no_retired_word_is_in_the_docs():
     words = retired("Retired words")
-    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+    folders = (ROOT / "benchmarks", ROOT / "docs")
+    for page in chain(ROOT.glob("*.md"), *(folder.rglob("*.md") for folder in folders)):
         if "_build" not in page.parts and page not in (GLOSSARY, CHANGELOG):
             assert complaints(page.read_text(encoding="utf-8"), words) == [], page

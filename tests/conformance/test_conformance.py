@@ -100,7 +100,7 @@ class Stuck(Sound):
         return x
 
 
-class Guessing(Sound):
+class GuessingCim(Sound):
     def couplings(self, program):
         return 0 * super().couplings(program)
 
@@ -265,7 +265,7 @@ def test_a_sound_machine_conforms():
         (WrongPlaces, "right-places", "agree in|obey their coupling"),
         (OverflowingLevels, "extreme-levels", r"with J = \+127"),
         (Stuck, "spins-are-free", r"spins \[0\] had one sign"),
-        (Guessing, "ground-states", "ground state of problem 0"),
+        (GuessingCim, "ground-states", "ground state of problem 0"),
         (Remembering, "no-memory", "of the other sign than the last"),
         (Stale, "fresh-readouts", "job 2 of another model has the readout"),
         (Reseeding, "same-seed", "other samples"),

@@ -1,4 +1,4 @@
-"""Runs that come before the end of their job, and its changes, over every road."""
+"""Runs that come before the end of their job, and its changes, over every transport."""
 
 from __future__ import annotations
 

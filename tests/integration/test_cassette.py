@@ -1,4 +1,4 @@
-"""Conversations recorded from real servers, played back and held against them."""
+"""Sessions recorded from real servers, played back and held against them."""
 
 from __future__ import annotations
 

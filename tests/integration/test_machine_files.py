@@ -1,4 +1,4 @@
-"""What a machine file says reaches the machine on every road, and `--option` a driver."""
+"""What a machine file says reaches the machine over every transport, and `--option` a driver."""
 
 from __future__ import annotations
 

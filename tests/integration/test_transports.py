@@ -1,4 +1,4 @@
-"""The three roads to a machine agree bit for bit."""
+"""The three transports to a machine agree bit for bit."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_local_loopback_and_zeromq_give_the_same_bits(model, serving, tmp_path):
         assert other.record.lowering == first.record.lowering
 
 
-def test_traces_settings_and_notes_are_the_same_on_every_road(serving, tmp_path):
+def test_traces_settings_and_notes_are_the_same_on_every_transport(serving, tmp_path):
     model, found, described = _glass(31), [], []
     asked = {"settings": {"walk.width": 0.3, "flips": 3}, "trace": TraceRequest(every=4, runs=5)}
     with serving(Adjustable()) as tcp, serving(Adjustable(), endpoint=f"ipc://{tmp_path}/s") as ipc:

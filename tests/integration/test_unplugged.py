@@ -18,7 +18,7 @@ from cim_hal.server.driver.process import DriverProcess
 
 LONG = PumpSchedule.constant(1.0, round_trips=100_000)
 AT_ONCE = Retries(limit=0)
-ROADS = {
+TARGETS = {
     "in process": lambda: RebuildableDriver(TcpDriver),
     "driver process": lambda: DriverProcess("tcp_instrument:TcpDriver", options=QUICK),
 }
@@ -32,7 +32,7 @@ def instrument(tmp_path, monkeypatch) -> Instrument:
 
 @pytest.fixture(params=["in process", pytest.param("driver process", marks=pytest.mark.slow)])
 def device(request, instrument):
-    with open_device(ROADS[request.param](), retries=AT_ONCE) as device:
+    with open_device(TARGETS[request.param](), retries=AT_ONCE) as device:
         yield device
 
 
@@ -139,15 +139,15 @@ def test_a_lid_that_opens_in_a_run_without_a_report_ends_its_job_and_the_laser_i
     assert device.sample(PAIR).best_energy == -1.0
 
 
-@pytest.mark.parametrize("road", [lambda driver: driver, LoopbackTransport])
-def test_a_lid_that_a_calibration_reports_open_ends_it(instrument, road):
+@pytest.mark.parametrize("transport", [lambda driver: driver, LoopbackTransport])
+def test_a_lid_that_a_calibration_reports_open_ends_it(instrument, transport):
     class Telling(TcpDriver):
         def calibrate(self, stop):
             instrument.lid = "open"
             stop.report(self.status())
             return super().calibrate(stop)
 
-    with open_device(road(Telling()), retries=AT_ONCE) as device:
+    with open_device(transport(Telling()), retries=AT_ONCE) as device:
         with pytest.raises(InterlockError, match="opened"):
             device.calibrate(timeout_s=60.0)
         assert instrument.heard[-1] in {"off", "status"}

@@ -399,7 +399,7 @@ def test_options_out_of_range_are_refused(options):
 
 
 @pytest.mark.parametrize("amplitude", [None, 0.2])
-def test_a_stretch_in_one_call_is_its_steps_one_by_one(start, amplitude):
+def test_a_chunk_in_one_call_is_its_steps_one_by_one(start, amplitude):
     rng = np.random.default_rng(4)
     upper = np.triu(rng.normal(size=(17, 17)), 1)
     machine = MeanField(

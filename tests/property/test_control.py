@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cim_wire import Bench, measured, replies, runs, sample_request
+from cim_wire import SteppedCore, measured, replies, runs, sample_request
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -36,7 +36,7 @@ class Control(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.bench = Bench(lease_s=LEASE_S, session_s=1e6, result_s=1e6, queue_length=500)
+        self.bench = SteppedCore(lease_s=LEASE_S, session_s=1e6, result_s=1e6, queue_length=500)
         self.clients: list[Client] = []
         self.running: Run | None = None
         self.keys = 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cim_stories import Stories
-from cim_wire import CAPABILITIES, CONTENT, Bench, Crashed, Disk, measured, sample_request
+from cim_wire import CAPABILITIES, CONTENT, Crashed, Disk, SteppedCore, measured, sample_request
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -83,7 +83,7 @@ class Core(RuleBasedStateMachine):
         self.disk.crash = self.disk.fills_after = None
         self.is_settled = True  # nothing was refused by the disk since a tick put it right
         was_full, self.disk.is_full = self.disk.is_full, False
-        self.bench = Bench(
+        self.bench = SteppedCore(
             keys=IdempotencyRules(kept_s=KEY_S, max_keys=2 * KEYS),
             disk=self.disk,
             queue_length=QUEUE,
@@ -180,7 +180,7 @@ class Core(RuleBasedStateMachine):
     def another_session(self, user):
         self.hello(user)
 
-    def let_go(self, sessions: set[str]) -> None:
+    def note_gone(self, sessions: set[str]) -> None:
         """Take note that jobs end with their sessions, and that those are not answered any more."""
         for story in self.stories.jobs.values():
             if story.session in sessions:
@@ -196,7 +196,7 @@ class Core(RuleBasedStateMachine):
     @rule(data=st.data())
     def bye(self, data):
         session = data.draw(st.sampled_from(sorted(self.sessions)))
-        self.let_go({session})
+        self.note_gone({session})
         is_whole = self.disk.is_whole
         with self.calling():
             self.say(session, Bye())
@@ -387,7 +387,7 @@ class Core(RuleBasedStateMachine):
     def time_passes(self, seconds):
         self.now = self.bench.now = self.now + seconds
         silent = {name for name in self.sessions if self.heard_at[name] < self.now - SESSION_S}
-        self.let_go(silent)
+        self.note_gone(silent)
         is_whole = self.disk.is_whole
         with self.calling():
             self.bench.core.tick(self.now)

@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from cim_wire import CAPABILITIES, CONTENT, REF, Bench, measured, replies, runs, sample_request
+from cim_wire import (
+    CAPABILITIES,
+    CONTENT,
+    REF,
+    SteppedCore,
+    measured,
+    replies,
+    runs,
+    sample_request,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,7 +34,7 @@ NOW = 1000.0
 
 
 def _result() -> Result:
-    bench = Bench()
+    bench = SteppedCore()
     bench.load(session := bench.hello())
     (run,) = runs(bench.sample(session))
     return measured(run.program)
@@ -57,7 +66,7 @@ def journals(draw) -> list[Saved]:
 def _history(saved: list[Saved]) -> list[tuple[str, tuple[str, ...]]]:
     """Return what is dropped and forgotten, in order, after a restart with `saved`."""
     rules = IdempotencyRules(kept_s=1500.0)
-    bench = Bench(keys=rules, result_s=900.0, kept_jobs=8, session_s=1e9)
+    bench = SteppedCore(keys=rules, result_s=900.0, kept_jobs=8, session_s=1e9)
     for known in saved:
         bench.core.disk.jobs[known.job] = known
     bench.core.restore(saved, NOW)
@@ -87,7 +96,7 @@ def test_results_are_dropped_in_the_order_of_their_end(journal):
 
 def test_a_result_that_is_too_old_goes_at_the_start_though_a_younger_job_came_first():
     young, old = _saved(1, 990.0, is_closed=False), _saved(2, 10.0, is_closed=False)
-    bench = Bench(result_s=900.0)
+    bench = SteppedCore(result_s=900.0)
     for known in (young, old):
         bench.core.disk.jobs[known.job] = known
     bench.core.restore([young, old], NOW)
@@ -97,7 +106,7 @@ def test_a_result_that_is_too_old_goes_at_the_start_though_a_younger_job_came_fi
 # ---- lists ----------------------------------------------------------------------------------
 
 
-def _done(bench: Bench, session: str, key: int) -> str:
+def _done(bench: SteppedCore, session: str, key: int) -> str:
     (run,) = runs(bench.sample(session, key))
     bench.core.finish(run.job, measured(run.program), bench.now)
     return run.job
@@ -106,7 +115,7 @@ def _done(bench: Bench, session: str, key: int) -> str:
 @settings(max_examples=20, deadline=None)
 @given(st.data())
 def test_a_list_of_jobs_goes_on_whatever_becomes_of_them_between_its_pages(data):
-    bench = Bench(keys=IdempotencyRules(kept_s=1.0), session_s=1e9)
+    bench = SteppedCore(keys=IdempotencyRules(kept_s=1.0), session_s=1e9)
     bench.load(session := bench.hello())
     jobs = [_done(bench, session, key) for key in range(1, 81)]
     listed: list[str] = []
@@ -129,7 +138,7 @@ def test_a_list_of_jobs_goes_on_whatever_becomes_of_them_between_its_pages(data)
 
 @pytest.mark.parametrize("change", ["drop", "use", "nothing"])
 def test_a_list_of_couplings_has_each_at_most_once_whatever_happens_between_its_pages(change):
-    bench = Bench(cache_bytes=10**9, max_uploads=300)
+    bench = SteppedCore(cache_bytes=10**9, max_uploads=300)
     session = bench.hello()
     bench.load(session)
     store = bench.core._state.couplings

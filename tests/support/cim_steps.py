@@ -1,4 +1,4 @@
-"""Conversations of a client, done by a script in the place of a transport."""
+"""Requests of a client, done by a script in the place of a transport."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from cim_hal import CimError
 
 
 def run_steps(steps, do):
-    """Do all steps, each by `do`, and return the result of the conversation."""
+    """Do all steps, each by `do`, and return the result of the last."""
     outcome, error = None, None
     while True:
         try:

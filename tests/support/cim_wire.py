@@ -163,7 +163,7 @@ class Written:
                 self._perform(self._core.saved(effect, now), now)
 
 
-class Bench:
+class SteppedCore:
     """One peer of a core, with a clock that the test moves."""
 
     def __init__(
@@ -255,20 +255,20 @@ def measured(program: Program) -> Result:
     return Result(pack_spins(spins), None, n_spins, 0.5)
 
 
-def done(bench: Bench, session: str, key: int = 1, **changes) -> str:
+def done(bench: SteppedCore, session: str, key: int = 1, **changes) -> str:
     (run,) = runs(bench.sample(session, key, **changes))
     bench.core.finish(run.job, measured(run.program), bench.now)
     return run.job
 
 
-def finish(bench: Bench, run: Any, outcome: Any = None) -> list[Any]:
+def finish(bench: SteppedCore, run: Any, outcome: Any = None) -> list[Any]:
     outcome = measured(run.program) if outcome is None else outcome
     return bench.core.finish(run.job, outcome, bench.now)
 
 
-def status_of(bench: Bench, session: str) -> StatusReport:
+def status_of(bench: SteppedCore, session: str) -> StatusReport:
     return bench.ask(AskStatus(), session)
 
 
-def metrics_of(bench: Bench, session: str) -> MetricsReport:
+def metrics_of(bench: SteppedCore, session: str) -> MetricsReport:
     return bench.ask(AskMetrics(), session)

@@ -8,7 +8,7 @@ from cim_hal import Capabilities, Driver, Program, Readout, StopToken, emulated
 
 
 @emulated
-class Guessing(Driver):
+class GuessingCim(Driver):
     """Random spins, the same ones for the same seed."""
 
     def describe(self) -> Capabilities:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from cim_wire import CAPABILITIES, PAYLOAD, Bench, measured, sample_request
+from cim_wire import CAPABILITIES, PAYLOAD, SteppedCore, measured, sample_request
 
 from cim_hal.errors import CimError, DriverFaultError, JobCancelledError, StorageError
 from cim_hal.machine.telemetry import Calibration
@@ -34,7 +34,7 @@ class Late:
     """A core whose effects are answered when, and as, the test likes."""
 
     def __init__(self, **limits: Any) -> None:
-        self.core = Bench(result_s=1e9, **limits).core._core
+        self.core = SteppedCore(result_s=1e9, **limits).core._core
         self.now = 0.0
         self.open: list[Effect] = []
         self.answered: dict[bytes, list[Message]] = {}

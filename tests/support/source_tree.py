@@ -1,4 +1,4 @@
-"""The three packages read as text: modules, imports, functions, identifiers, docstrings."""
+"""The source read as text: modules, imports, functions, identifiers, docstrings."""
 
 from __future__ import annotations
 
@@ -77,6 +77,19 @@ def modules() -> Mapping[str, Module]:
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         text = path.read_text(encoding="utf-8")
         found[name] = Module(name, path, text)
+    return found
+
+
+@cache
+def other_modules() -> Mapping[str, Module]:
+    """Return the Python files outside the packages by their paths: benchmarks, docs and tests."""
+    folders = ("benchmarks", "docs", "tests")
+    paths = [ROOT / "conftest.py", *chain.from_iterable((ROOT / f).rglob("*.py") for f in folders)]
+    found = {}
+    for path in paths:
+        if not {"_build", "node_modules"} & set(path.parts):
+            name = str(path.relative_to(ROOT))
+            found[name] = Module(name, path, path.read_text(encoding="utf-8"))
     return found
 
 

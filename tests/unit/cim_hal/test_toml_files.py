@@ -18,16 +18,16 @@ class Laser(FileTable):
     name: str = ""
 
 
-class Bench(FileTable):
+class BenchFile(FileTable):
     laser: Laser
     on: bool = False
 
 
 @pytest.fixture
 def read(tmp_path):
-    def read(text: str) -> Bench:
+    def read(text: str) -> BenchFile:
         (tmp_path / "bench.toml").write_text(text, encoding="utf-8")
-        return read_file(tmp_path / "bench.toml", Bench, "a bench", TargetError)
+        return read_file(tmp_path / "bench.toml", BenchFile, "a bench", TargetError)
 
     return read
 
@@ -70,11 +70,11 @@ def test_bytes_that_are_no_text_or_too_many_are_refused(tmp_path, content, says)
     path = tmp_path / "x"
     path.write_bytes(content)
     with pytest.raises(TargetError, match=says):
-        read_file(path, Bench, "a bench", TargetError)
+        read_file(path, BenchFile, "a bench", TargetError)
     with pytest.raises(TargetError, match="is not a file"):
-        read_file(tmp_path, Bench, "a bench", TargetError)
+        read_file(tmp_path, BenchFile, "a bench", TargetError)
     with pytest.raises(TargetError, match="No such file"):
-        read_file(tmp_path / "none", Bench, "a bench", TargetError)
+        read_file(tmp_path / "none", BenchFile, "a bench", TargetError)
 
 
 def test_a_far_name_gets_all_there_are():

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from guessing_bench import Guessing
+from guessing_bench import GuessingCim
 
 from cim_hal.server.router import Router
 from qnn_train import load_digits
@@ -16,7 +16,7 @@ SUPPORT = Path(__file__).parents[2] / "support"
 
 @pytest.fixture(scope="session")
 def _guessing_endpoint():
-    with Router(Guessing()) as router:
+    with Router(GuessingCim()) as router:
         thread = threading.Thread(target=router.serve)
         thread.start()
         try:
@@ -38,7 +38,7 @@ def guessing_driver(monkeypatch, tmp_path):
     """Name of the driver, which a server in a process of its own can import."""
     monkeypatch.setenv("PYTHONPATH", str(SUPPORT), prepend=":")
     monkeypatch.chdir(tmp_path)
-    return "guessing_bench:Guessing"
+    return "guessing_bench:GuessingCim"
 
 
 @pytest.fixture(scope="module")

@@ -109,7 +109,7 @@ def test_runs_that_may_be_copies_are_told_and_so_is_what_was_compiled(capsys):
     file, search = _copies(30, 64)
     print_report(file, search, 12.0, [])
     told = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    assert "1 configurations, 1 energies; worth 1 runs that all differ" in told
+    assert "1 configuration, 1 energy; worth 1 runs that all differ" in told
     assert "64 runs gave 1 configuration: they may be copies of each other" in told
     assert "0.25 of them on the device and 11.5 for compiling" in told
     facts = summarize(file, search, 12.0)

@@ -261,7 +261,7 @@ def _loaded():
 # ---- sessions -------------------------------------------------------------------------------
 
 
-def test_a_server_that_forgot_the_session_is_greeted_again_and_asked_anew():
+def test_a_server_that_forgot_the_session_is_opened_again_and_asked_anew():
     gone = to_wire(UnknownReferenceError("who?", kind="session"))
     network = Network(gone, DESCRIPTION)
     _describe(network)
@@ -269,7 +269,7 @@ def test_a_server_that_forgot_the_session_is_greeted_again_and_asked_anew():
     assert [packet.session for packet in network.seen] == [f"{1:032x}", f"{2:032x}"]
 
 
-def test_conversations_that_lose_one_session_open_one_other():
+def test_requests_that_lose_one_session_open_one_other():
     gone = to_wire(UnknownReferenceError("who?", kind="session"))
     network = Network(gone, gone, DESCRIPTION, DESCRIPTION)
     client = network.client

@@ -89,7 +89,7 @@ def test_a_full_holder_is_waited_for_only_while_that_is_shorter_than_an_upload(j
     assert choose(_request(TRIO), [holder, other]) is (None if waits else other)
 
 
-def test_dead_full_and_shunned_machines_get_nothing():
+def test_dead_full_and_refusing_machines_get_nothing():
     request, bad = _request(), _load()
     request.refusals[bad] = CapabilityError("max_spins", required=2, available=1)
     assert choose(request, [_load(is_alive=False), _load(in_flight=2), bad]) is None

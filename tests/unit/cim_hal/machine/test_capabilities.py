@@ -134,9 +134,11 @@ def test_a_setting_with_clicks_takes_whole_numbers_only(value):
         TURNS.check(value)
 
 
-def test_an_unknown_setting_is_refused_with_those_there_are():
-    with pytest.raises(CapabilityError, match="needs gian, the device has gain, turns"):
-        MACHINE.model_copy(update={"settings": (GAIN, TURNS)}).check_settings({"gian": 1.0})
+def test_an_unknown_setting_is_refused_with_the_nearest_or_those_there_are():
+    machine = MACHINE.model_copy(update={"settings": (GAIN, TURNS)})
+    for name, told in (("gian", r"gain \(did you mean gain\?\)"), ("noise", "gain, turns")):
+        with pytest.raises(CapabilityError, match=f"needs {name}, the device has {told}"):
+            machine.check_settings({name: 1.0})
     with pytest.raises(CapabilityError, match="the device has none"):
         MACHINE.check_settings({"gain": 1.0})
 

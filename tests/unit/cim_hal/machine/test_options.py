@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
 
-class Bench:
+class BenchCim:
     def __init__(
         self,
         host: str,
@@ -33,7 +33,7 @@ def unresolved(host: str, port: int = 3, rate: Decimal | None = None) -> None: .
 
 
 def test_options_are_the_parameters_of_plain_types():
-    known = {name: (option.kind, option.range) for name, option in options_of(Bench).items()}
+    known = {name: (option.kind, option.range) for name, option in options_of(BenchCim).items()}
     assert known == {
         "host": ("str", "a text"),
         "port": ("int", "a whole number from 1 to 65535"),
@@ -43,7 +43,7 @@ def test_options_are_the_parameters_of_plain_types():
         "serial": ("str", "a text"),
         "gain": ("float", "a number"),
     }
-    assert [name for name, option in options_of(Bench).items() if option.is_required] == ["host"]
+    assert [name for name, option in options_of(BenchCim).items() if option.is_required] == ["host"]
 
 
 def test_annotations_that_only_type_checkers_can_read_leave_the_others():
@@ -55,7 +55,7 @@ def test_annotations_that_only_type_checkers_can_read_leave_the_others():
 
 def test_values_of_texts_are_read_as_the_type_says():
     texts = {"host": "12", "port": "80", "timeout_s": "1", "is_dry": "true", "gain": "1e-3"}
-    found = checked_options("bench", Bench, {"host": "a", "mode": "fast"}, texts)
+    found = checked_options("bench", BenchCim, {"host": "a", "mode": "fast"}, texts)
     assert found == {
         "host": "12",
         "mode": "fast",
@@ -91,18 +91,18 @@ def test_values_of_texts_are_read_as_the_type_says():
 )
 def test_a_wrong_option_says_what_would_be_right(options, says):
     with pytest.raises(TargetError, match=says):
-        checked_options("bench", Bench, {"host": "a", **options}, {})
+        checked_options("bench", BenchCim, {"host": "a", **options}, {})
 
 
 @pytest.mark.parametrize("text", ["", "x", "1.5", "nan", "0x10", "true", "0", "65536"])
 def test_a_text_that_is_no_such_number_is_refused(text):
     with pytest.raises(TargetError, match="it must be a whole number from 1 to 65535"):
-        checked_options("bench", Bench, {"host": "a"}, {"port": text})
+        checked_options("bench", BenchCim, {"host": "a"}, {"port": text})
 
 
 def test_an_option_without_a_default_must_be_given():
     with pytest.raises(TargetError, match=r"needs the option host, a text.*--option host=VALUE"):
-        checked_options("bench", Bench, {}, {"port": "80"})
+        checked_options("bench", BenchCim, {}, {"port": "80"})
 
 
 def test_a_driver_without_options_says_so():

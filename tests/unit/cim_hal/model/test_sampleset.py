@@ -44,6 +44,12 @@ def test_amplitudes_are_kept_where_both_sets_have_them(sets):
     assert first.concat(bare).best_energy == bare.best_energy
 
 
+def test_a_slice_is_a_list_of_samples(sets):
+    _, (first, _) = sets
+    assert [energy for _, energy in first[1:4]] == first.energies[1:4].tolist()
+    assert [energy for _, energy in first[::-2]] == first.energies[::-2].tolist()
+
+
 def test_the_lowest_are_the_first(sets):
     _, (first, _) = sets
     few = first.lowest(2)

@@ -75,7 +75,7 @@ def test_the_format_that_was_recognized_is_told(tmp_path):
     files = [write(tmp_path, name, text) for name, (text, _) in CORPUS.items()]
     told = {file.name: read_model(file).format for file in files}
     assert told["graph.txt"] == "gset (maxcut)"
-    assert told["biqmac.sparse"] == "gset (qubo)"
+    assert told["biqmac.sparse"] == "biqmac (qubo)"
     assert told["qbsolv.qubo"] == "qbsolv (qubo)"
     assert told["dimod.coo"] == "coo (ising)"
 
@@ -115,7 +115,7 @@ def test_a_scale_or_offset_in_comments_of_qbsolv_is_told(tmp_path):
     ("name", "text", "says"),
     [
         ("coo.txt", "0 1 1.0\n1 2 1.0\n", "coo.txt:1: .*neither a graph.*vartype.*format"),
-        ("loop.txt", "2 1\n1 1 1\n", "loop.txt:2: edge 1 joins 1 and 1 .*format qubo"),
+        ("loop.txt", "2 1\n1 1 1\n", "loop.txt:2: edge 1 joins 1 and 1 .*qubo"),
         ("twice.txt", "3 2\n1 2 1\n2 1 1\n", "twice.txt:3: 2 1 stands in line 2 already"),
         ("twice.txt", "3 2\n1 2 1\n1 2 1\n", "twice.txt:3: "),
         ("twice.sparse", "3 2\n1 1 1\n1 1 1\n", "twice.sparse:3: "),
@@ -186,7 +186,7 @@ def test_any_text_is_a_model_or_a_refusal(text):
 def test_an_instance_of_the_biq_mac_library_is_the_qubo_it_is(shared_dir):
     file = shared_dir / "instances/biqmac/bqp250-1.sparse"
     read = read_model(file)
-    assert (read.format, read.model.n_spins) == ("gset (qubo)", 250)
+    assert (read.format, read.model.n_spins) == ("biqmac (qubo)", 250)
     Q = np.zeros((250, 250))
     for line in file.read_text().splitlines()[1:]:
         i, j, q = map(int, line.split())

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 from cim_machines import Annealer
-from cim_wire import Bench
+from cim_wire import SteppedCore
 
 from cim_hal.protocol.wire.limits import Limits
 from cim_hal.protocol.wire.messages import Welcome
@@ -21,12 +21,12 @@ def welcome() -> Welcome:
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench(queue_length=2, max_sessions=3, result_s=100.0, session_s=1000.0)
+def bench() -> SteppedCore:
+    return SteppedCore(queue_length=2, max_sessions=3, result_s=100.0, session_s=1000.0)
 
 
 @pytest.fixture
-def session(bench: Bench) -> str:
+def session(bench: SteppedCore) -> str:
     token = bench.hello()
     bench.load(token)
     return token

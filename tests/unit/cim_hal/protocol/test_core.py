@@ -4,7 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cim_wire import CAPABILITIES, PAYLOAD, REF, Bench, measured, replies, runs, sample_request
+from cim_wire import (
+    CAPABILITIES,
+    PAYLOAD,
+    REF,
+    SteppedCore,
+    measured,
+    replies,
+    runs,
+    sample_request,
+)
 
 from cim_hal import Setting, Trace
 from cim_hal.errors import ModelError
@@ -61,7 +70,7 @@ def test_a_request_without_a_handler_is_refused():
         registered(handlers)
 
 
-def _code(bench: Bench, body, session: str = "") -> str:
+def _code(bench: SteppedCore, body, session: str = "") -> str:
     return bench.ask(body, session).code
 
 
@@ -111,7 +120,7 @@ def test_these_requests_are_for_safety():
 @pytest.mark.parametrize("token", ["", "f" * 32, "of another"])
 @pytest.mark.parametrize("body", FOR_SAFETY, ids=lambda body: body.t)
 def test_what_is_for_safety_needs_no_session_and_no_rate(body, token):
-    bench = Bench(user_messages_per_s=1.0)
+    bench = SteppedCore(user_messages_per_s=1.0)
     bench.user = User("ulf", Role.USER)
     token = bench.hello() if token == "of another" else token
     bench.user = User("olga", Role.OPERATOR)
@@ -123,7 +132,7 @@ def test_what_is_for_safety_needs_no_session_and_no_rate(body, token):
 
 
 def test_the_token_of_another_user_is_of_no_use():
-    bench = Bench()
+    bench = SteppedCore()
     bench.user = User("ulf", Role.USER)
     holder = bench.hello()
     bench.ask(LockDevice(key="1" * 32), holder)
@@ -133,7 +142,7 @@ def test_the_token_of_another_user_is_of_no_use():
 
 
 def test_a_question_without_a_session_renews_no_lock_and_one_with_it_does():
-    bench = Bench(lease_s=30.0)
+    bench = SteppedCore(lease_s=30.0)
     holder = bench.hello()
     epoch = bench.ask(LockDevice(key="1" * 32), holder).epoch
     for at, token, left in ((10.0, "", 20.0), (20.0, holder, 30.0)):
@@ -215,8 +224,8 @@ NEWS = {"settings": {"gain": 1.5}, "trace": TraceSpec(every=400, runs=2)}
 
 
 @pytest.fixture
-def tuned() -> tuple[Bench, str]:
-    bench = Bench(WITH_SETTINGS)
+def tuned() -> tuple[SteppedCore, str]:
+    bench = SteppedCore(WITH_SETTINGS)
     session = bench.hello()
     bench.load(session)
     return bench, session
@@ -262,7 +271,7 @@ def test_a_machine_without_settings_and_traces_refuses_both(bench, session):
 
 
 def test_a_trace_counts_as_part_of_the_result():
-    bench = Bench(WITH_SETTINGS, result_bytes=49)
+    bench = SteppedCore(WITH_SETTINGS, result_bytes=49)
     session = bench.hello()
     bench.load(session)
     assert bench.sample(session)[0].packet.body.t == "job.status"
@@ -309,7 +318,7 @@ def test_old_results_are_dropped(bench, session):
 # ---- many users -----------------------------------------------------------------------------
 
 
-def _run_all(bench: Bench, started: list[Run], seconds: float) -> list[int]:
+def _run_all(bench: SteppedCore, started: list[Run], seconds: float) -> list[int]:
     """Let each job take as long; return the seeds in the order they ran."""
     order = []
     while started:
@@ -321,7 +330,7 @@ def _run_all(bench: Bench, started: list[Run], seconds: float) -> list[int]:
 
 
 def test_users_take_turns_in_device_seconds():
-    bench = Bench(slice_s=2.0)
+    bench = SteppedCore(slice_s=2.0)
     started: list[Run] = []
     for first, name in ((10, "alice"), (20, "bob")):
         bench.user = User(name, Role.USER)
@@ -340,7 +349,7 @@ def test_a_user_says_what_goes_first(bench, session):
 
 
 def test_a_user_cannot_fill_the_queue_for_others():
-    bench = Bench(queue_length=3, user_queue_length=2)
+    bench = SteppedCore(queue_length=3, user_queue_length=2)
     session = bench.hello()
     bench.load(session)
     for key in (1, 2, 3):

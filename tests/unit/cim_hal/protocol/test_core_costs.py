@@ -11,7 +11,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
-from cim_wire import CAPABILITIES, CONTENT, PAYLOAD, REF, Bench, done, measured, replies, runs
+from cim_wire import (
+    CAPABILITIES,
+    CONTENT,
+    PAYLOAD,
+    REF,
+    SteppedCore,
+    done,
+    measured,
+    replies,
+    runs,
+)
 
 from cim_hal.machine.telemetry import Calibration, Telemetry
 from cim_hal.protocol.couplings.content import lower_encoded
@@ -77,7 +87,9 @@ class Full:
         rules = IdempotencyRules(kept_s=1e9)
         bounds = {"kept_jobs": 10**6, "cache_entries": 10**6, "cache_bytes": 10**12}
         bounds |= {"user_waits": 10**6, "user_queue_length": 10**6, "queue_length": 10**6}
-        self.bench = bench = Bench(keys=rules, session_s=1e9, wait_s=1e6, result_s=1e8, **bounds)
+        self.bench = bench = SteppedCore(
+            keys=rules, session_s=1e9, wait_s=1e6, result_s=1e8, **bounds
+        )
         bench.load(session := bench.hello())
         self.session, self.n = session, n
         store = bench.core._state.couplings

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import FrozenInstanceError
 
 import pytest
-from cim_wire import REF, Bench, runs
+from cim_wire import REF, SteppedCore, runs
 
 from cim_hal.protocol.server_state import ServerState
 from cim_hal.protocol.wire.messages import EmergencyStop
@@ -11,8 +11,8 @@ from cim_hal.protocol.wire.roles import Role, User
 
 
 @pytest.fixture
-def bench() -> Bench:
-    bench = Bench()
+def bench() -> SteppedCore:
+    bench = SteppedCore()
     bench.user = User("olga", Role.OPERATOR)
     return bench
 

@@ -60,13 +60,13 @@ def test_levels_are_compared_at_the_same_levels_of_the_others():
 
 @pytest.mark.parametrize(
     ("runs", "hits", "verdict"),
-    [(4, 4, "undecided"), (4, 3, "undecided"), (64, 64, "as good"), (64, 0, "success degrades")],
+    [(4, 4, "undecided"), (4, 3, "undecided"), (64, 64, "as good"), (64, 0, "degrades")],
 )
 def test_models_that_all_lose_the_same_show_nothing_in_few_runs(runs, hits, verdict):
     found = [row(0, k, runs, runs) for k in range(12)] + [row(1, k, hits, runs) for k in range(12)]
     few = found if runs == 64 else [each for each in found if each.model in {"m0", "m1", "m2"}]
     (said,) = verdicts(few, {"noise": 0})
-    assert said["verdict"].split(": ")[1].startswith(verdict)
+    assert verdict in said["verdict"].split(": ")[1]
 
 
 def test_a_small_loss_of_a_training_is_told_with_its_bound():

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import model_files
+
 from cim_hal.console import run
 from qnn_train.cli.app import program
 from qnn_train.model.integer import load_integers
@@ -31,3 +33,28 @@ def test_json_has_the_same_and_a_bare_model_says_that_it_has_no_table(fitted, ca
     replace(load_integers(fitted), table=None).save("bare.npz")
     assert run(program, ["inspect", "bare.npz"]) == 0
     assert "an estimator saved it" in capsys.readouterr().out
+
+
+def test_a_network_for_images_is_told_with_its_layers_and_cells(tmp_path, capsys):
+    path = tmp_path / "images.npz"
+    model_files.model("splines and codebooks").save(path)
+    assert run(program, ["inspect", str(path), "--json", "-"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["kind"], found["dataset"], found["classes"]) == (
+        "images",
+        "digits",
+        ["three", "six"],
+    )
+    assert found["bits"] == sum(layer["bits"] for layer in found["layers"])
+    assert [layer["products"] for layer in found["layers"]] == [64, 12, 3]
+    assert run(program, ["inspect", str(path)]) == 0
+    assert "4x4 cells of an image: brighter or darker" in capsys.readouterr().out
+
+
+def test_commands_for_tables_name_a_model_of_another_kind(tmp_path, capsys):
+    path = tmp_path / "images.npz"
+    model_files.model("splines and codebooks").save(path)
+    assert run(program, ["export", str(path), str(tmp_path / "out.npz")]) == 2
+    assert "holds no such model: it is a network for images (TrainedModel)" in (
+        capsys.readouterr().err
+    )

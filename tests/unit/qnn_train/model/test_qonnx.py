@@ -61,7 +61,8 @@ def test_bits_are_those_of_the_codes(tmp_path):
     graph = onnx.load(tmp_path / "there.qonnx").graph
     constants = {each.name: onnx.numpy_helper.to_array(each) for each in graph.initializer}
     bits = [int(constants[node.input[3]]) for node in graph.node if node.op_type == "Quant"]
-    of_relu = sums(model("ternary"))[0].hi.bit_length()
+    ternary = model("ternary")
+    of_relu = sums(ternary.networks.architecture, ternary.inputs)[0].hi.bit_length()
     # features up to 16; ternary weights; 3-bit biases up to 7; sums behind ReLU have no sign
     assert sorted(bits) == sorted([6, 2, 2, 4, 4, of_relu])
 

@@ -35,7 +35,7 @@ def test_the_exhaustive_oracle_ranks_every_vector():
         ExhaustiveOracle().minimize(np.zeros((30, 30)))
 
 
-class Guessing(Driver):
+class GuessingCim(Driver):
     """Random spins from the program's seed."""
 
     def describe(self) -> Capabilities:
@@ -50,7 +50,7 @@ def test_a_session_returns_all_samples_with_values_of_the_gradient_itself():
     rng = np.random.default_rng(8)
     G = rng.normal(size=(7, 7))
     G = G + G.T
-    with open_device(Guessing()) as session:
+    with open_device(GuessingCim()) as session:
         oracle = SessionOracle(session, n_runs=9, seed=3, coupling_bits=4)
         first, second = oracle.minimize(G), oracle.minimize(G)
         again = SessionOracle(session, n_runs=9, seed=3, coupling_bits=4).minimize(G)

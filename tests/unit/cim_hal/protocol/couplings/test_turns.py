@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from cim_wire import CAPABILITIES, CONTENT, REF, Bench, replies
+from cim_wire import CAPABILITIES, CONTENT, REF, SteppedCore, replies
 from coupling_stores import DIGEST
 
 from cim_hal.errors import QuotaError
@@ -68,7 +68,7 @@ def test_as_many_wait_as_one_user_may_have_and_others_have_theirs():
 
 
 def test_the_core_hands_out_one_lowering_and_the_next_one_with_its_outcome():
-    bench = Bench()
+    bench = SteppedCore()
     bench.user = ANN
     bench.load(anns := bench.hello())
     bench.user = BEN

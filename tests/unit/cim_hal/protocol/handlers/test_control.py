@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from cim_wire import Bench, measured, replies, runs, sample_request
+from cim_wire import SteppedCore, measured, replies, runs, sample_request
 
 from cim_hal.errors import DriverFaultError, JobCancelledError
 from cim_hal.protocol.effects import Audit, MakeSafe, Persist, Stop
@@ -18,12 +18,12 @@ ALICE, OLGA = User("alice", Role.USER), User("olga", Role.OPERATOR)
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench()
+def bench() -> SteppedCore:
+    return SteppedCore()
 
 
 @pytest.fixture
-def session(bench: Bench) -> str:
+def session(bench: SteppedCore) -> str:
     bench.user = OLGA
     token = bench.hello()
     bench.load(token)
@@ -128,7 +128,7 @@ def test_a_job_under_no_lock_waits_through_a_stop_and_is_told_so(bench, session)
 def test_a_stop_outlasts_the_server_where_a_journal_keeps_it(bench, session):
     number = bench.ask(EmergencyStop(reason="smoke"), session).stop
     kept = bench.core.records[-1]
-    after = Bench()
+    after = SteppedCore()
     after.core.restore([], after.now, controls=kept)
     after.user = OLGA
     token = after.hello()

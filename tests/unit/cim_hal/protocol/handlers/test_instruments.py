@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from cim_wire import CAPABILITIES, Bench, replies, runs
+from cim_wire import CAPABILITIES, SteppedCore, replies, runs
 
 from cim_hal import Calibration, Reading, Telemetry
 from cim_hal.errors import CapabilityError, DriverFaultError
@@ -25,15 +25,15 @@ RECORD = Calibration(valid_s=600.0, threshold_w=0.01, taken_at=1000.0)
 
 
 @pytest.fixture
-def bench() -> Bench:
-    bench = Bench()
+def bench() -> SteppedCore:
+    bench = SteppedCore()
     bench.user = User("olga", Role.OPERATOR)
     return bench
 
 
 @pytest.fixture
-def demanding() -> Bench:
-    return Bench(CAPABILITIES.model_copy(update={"needs_calibration": True}))
+def demanding() -> SteppedCore:
+    return SteppedCore(CAPABILITIES.model_copy(update={"needs_calibration": True}))
 
 
 def _telemetry(at: int, **interlocks: bool) -> Telemetry:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from cim_wire import CAPABILITIES, Bench, measured, replies, runs, sample_request
+from cim_wire import CAPABILITIES, SteppedCore, measured, replies, runs, sample_request
 
 from cim_hal.errors import DriverFaultError, JobCancelledError
 from cim_hal.protocol.effects import Reply, Run, Stop
@@ -22,7 +22,7 @@ from cim_hal.protocol.wire.packet import Kind, Packet
 from cim_hal.protocol.wire.roles import Role, User
 
 
-def _code(bench: Bench, body, session: str = "") -> str:
+def _code(bench: SteppedCore, body, session: str = "") -> str:
     return bench.ask(body, session).code
 
 
@@ -115,7 +115,7 @@ def test_what_does_not_fit_is_refused_and_not_queued(bench, session, changes, co
 
 
 def test_a_result_that_would_be_too_large_is_refused():
-    bench = Bench(result_bytes=1)
+    bench = SteppedCore(result_bytes=1)
     session = bench.hello()
     bench.load(session)
     fault = bench.ask(sample_request(), session)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from cim_wire import Bench, finish, metrics_of, runs, status_of
+from cim_wire import SteppedCore, finish, metrics_of, runs, status_of
 
 from cim_hal.errors import DriverFaultError, JobCancelledError
 from cim_hal.protocol import monitoring
@@ -22,8 +22,8 @@ ALICE, OSKAR = User("alice", Role.USER), User("oskar", Role.OBSERVER)
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench()
+def bench() -> SteppedCore:
+    return SteppedCore()
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_waits_that_are_never_answered_do_not_pile_up(bench, session, monkeypatc
 
 
 def test_the_fullest_report_fits_a_header():
-    bench = Bench(queue_length=64, max_sessions=64)
+    bench = SteppedCore(queue_length=64, max_sessions=64)
     bench.user = User("é" * 300, Role.USER)
     sessions = [bench.hello() for _ in range(40)]
     bench.load(sessions[0])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from cim_wire import Bench
+from cim_wire import SteppedCore
 
 from cim_hal.protocol.jobs.table import IdempotencyRules
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench(keys=IdempotencyRules(kept_s=1000.0, max_keys=8), result_s=100.0, session_s=9000.0)
+def bench() -> SteppedCore:
+    return SteppedCore(
+        keys=IdempotencyRules(kept_s=1000.0, max_keys=8), result_s=100.0, session_s=9000.0
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cim_wire import Bench, replies, runs
+from cim_wire import SteppedCore, replies, runs
 
 from cim_hal.errors import DriverFaultError, EmergencyStopError, JobCancelledError
 from cim_hal.protocol.effects import Effect, Reply
@@ -28,12 +28,12 @@ PACKED = pack_spins(SPINS)
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench(session_s=9000.0)
+def bench() -> SteppedCore:
+    return SteppedCore(session_s=9000.0)
 
 
 @pytest.fixture
-def session(bench: Bench) -> str:
+def session(bench: SteppedCore) -> str:
     token = bench.hello()
     bench.load(token)
     return token
@@ -43,12 +43,12 @@ def _first(n_runs: int) -> Result:
     return Result(PACKED[:n_runs], None, 2, 0.1 * n_runs)
 
 
-def _begun(bench: Bench, session: str, key: int = 1) -> str:
+def _begun(bench: SteppedCore, session: str, key: int = 1) -> str:
     (run,) = runs(bench.sample(session, key, n_runs=10))
     return run.job
 
 
-def _rows(bench: Bench, session: str, job: str, first: int) -> np.ndarray:
+def _rows(bench: SteppedCore, session: str, job: str, first: int) -> np.ndarray:
     """The rows of the answer, or the code of the error."""
     (effect,) = bench.send(FetchResult(job=job, first=first, partial=True), session)
     body = effect.packet.body
@@ -154,7 +154,7 @@ def test_after_a_restart_what_ran_is_gone_and_what_had_ended_is_there(bench, ses
     bench.core.finish(ended, DriverFaultError("smoke"), 2.0)
     ran = _begun(bench, session, 2)
     bench.core.deliver(ran, _first(4), 3.0)
-    new = Bench(disk=bench.core.disk)
+    new = SteppedCore(disk=bench.core.disk)
     new.core.restore(list(bench.core.disk.jobs.values()), 50.0)
     token = new.hello()
     assert new.ask(WaitJob(job=ended), token).ready == 4

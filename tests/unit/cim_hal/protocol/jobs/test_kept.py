@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from cim_wire import CAPABILITIES, Bench, done, measured, replies, runs
+from cim_wire import CAPABILITIES, SteppedCore, done, measured, replies, runs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,7 +22,7 @@ ANN, BEN = User("ann", Role.USER), User("ben", Role.USER)
 class _Users:
     """Two users of one server, each with a session."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: SteppedCore) -> None:
         self.bench = bench
         self.sessions = {}
         for user in (ANN, BEN):
@@ -45,7 +45,7 @@ class _Users:
 
 
 def test_a_user_with_too_many_results_that_nobody_fetched_is_refused_and_others_are_not():
-    users = _Users(Bench(kept_jobs=8))
+    users = _Users(SteppedCore(kept_jobs=8))
     bens = users.done(BEN, 1)
     anns = [users.done(ANN, key) for key in range(1, 5)]
     fault = users.refused(ANN, 5)
@@ -58,7 +58,7 @@ def test_a_user_with_too_many_results_that_nobody_fetched_is_refused_and_others_
 
 
 def test_jobs_that_have_not_ended_count_with_the_bytes_that_they_may_have():
-    users = _Users(Bench(kept_bytes=200))  # 100 of them for each; a run takes a byte
+    users = _Users(SteppedCore(kept_bytes=200))  # 100 of them for each; a run takes a byte
     users.bench.user = ANN
     (run,) = runs(users.bench.sample(users.sessions[ANN], 1, n_runs=60))
     fault = users.refused(ANN, 2, n_runs=60)
@@ -69,7 +69,7 @@ def test_jobs_that_have_not_ended_count_with_the_bytes_that_they_may_have():
 
 
 def test_the_first_job_is_taken_however_large_its_result():
-    users = _Users(Bench(kept_bytes=8))
+    users = _Users(SteppedCore(kept_bytes=8))
     job = users.done(ANN, 1, n_runs=50)
     assert users.refused(ANN, 2).details["what"] == "user_kept_bytes"
     users.bench.core.tick(1.0)
@@ -77,7 +77,7 @@ def test_the_first_job_is_taken_however_large_its_result():
 
 
 def test_where_all_together_keep_too_much_who_keeps_nothing_still_gets_a_job():
-    users = _Users(Bench(kept_jobs=4, user_kept_jobs=4))
+    users = _Users(SteppedCore(kept_jobs=4, user_kept_jobs=4))
     for key in range(1, 5):
         users.done(ANN, key)
     assert users.refused(ANN, 5).details["what"] == "user_kept_jobs"
@@ -89,7 +89,7 @@ def test_where_all_together_keep_too_much_who_keeps_nothing_still_gets_a_job():
 
 
 def test_what_was_fetched_makes_room_the_oldest_first_and_only_for_its_own_user():
-    users = _Users(Bench(kept_jobs=8))
+    users = _Users(SteppedCore(kept_jobs=8))
     bens = [users.done(BEN, key) for key in range(1, 5)]
     assert {users.fetch(BEN, job) for job in bens} == {"job.batch"}
     anns = []
@@ -101,7 +101,7 @@ def test_what_was_fetched_makes_room_the_oldest_first_and_only_for_its_own_user(
 
 
 def test_jobs_without_a_result_make_room_and_are_never_in_the_way():
-    users = _Users(Bench(kept_jobs=8))
+    users = _Users(SteppedCore(kept_jobs=8))
     users.bench.user = ANN
     for key in range(1, 20):
         (run,) = runs(users.bench.sample(users.sessions[ANN], key))
@@ -112,7 +112,7 @@ def test_jobs_without_a_result_make_room_and_are_never_in_the_way():
 
 def test_a_result_with_a_trace_is_fetched_when_both_are():
     capabilities = CAPABILITIES.model_copy(update={"reports_trace": True})
-    users = _Users(Bench(capabilities, kept_jobs=2))
+    users = _Users(SteppedCore(capabilities, kept_jobs=2))
     users.bench.user, session = ANN, users.sessions[ANN]
     (run,) = runs(users.bench.sample(session, 1, trace=TraceSpec(every=100, runs=1)))
     trace = Trace(np.arange(2), np.ones(2), np.zeros((2, 1, 2), np.float32))
@@ -124,7 +124,7 @@ def test_a_result_with_a_trace_is_fetched_when_both_are():
 
 
 def test_what_was_fetched_is_known_after_a_restart():
-    users = _Users(Bench(kept_jobs=8))
+    users = _Users(SteppedCore(kept_jobs=8))
     jobs = [users.done(ANN, key, keep=True) for key in range(1, 5)]
     for job in jobs[:3]:
         users.fetch(ANN, job)
@@ -132,7 +132,7 @@ def test_what_was_fetched_is_known_after_a_restart():
     users.bench.core.tick(0.1)
     (record,) = [r for r in users.bench.core.records if isinstance(r, Fetched)]
     assert record.jobs == (jobs[1], jobs[2])
-    again = Bench(kept_jobs=2, disk=users.bench.core.disk)
+    again = SteppedCore(kept_jobs=2, disk=users.bench.core.disk)
     again.core.restore(list(users.bench.core.disk.jobs.values()), 1.0)
     again.user = ANN
     assert [info.job for info in again.ask(ListJobs(), again.hello()).jobs] == [jobs[3]]
@@ -140,7 +140,7 @@ def test_what_was_fetched_is_known_after_a_restart():
 
 @pytest.mark.parametrize("how", ["acknowledged", "old"])
 def test_what_is_acknowledged_or_too_old_is_no_promise_any_more(how):
-    users = _Users(Bench(kept_jobs=2, result_s=100.0, session_s=1e9))
+    users = _Users(SteppedCore(kept_jobs=2, result_s=100.0, session_s=1e9))
     job = users.done(ANN, 1)
     assert users.refused(ANN, 2).code == "session.quota"
     if how == "old":
@@ -159,7 +159,7 @@ def test_what_is_acknowledged_or_too_old_is_no_promise_any_more(how):
     )
 )
 def test_no_result_is_lost_before_it_was_fetched_whoever_does_what(moves):
-    users = _Users(Bench(kept_jobs=6, kept_bytes=20, session_s=1e9))
+    users = _Users(SteppedCore(kept_jobs=6, kept_bytes=20, session_s=1e9))
     bench, kept, fetched = users.bench, {ANN: [], BEN: []}, set()
     for key, (user, move) in enumerate(moves, start=1):
         bench.user, session = user, users.sessions[user]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cim_wire import Bench, done, measured, replies, runs
+from cim_wire import SteppedCore, done, measured, replies, runs
 
 from cim_hal.protocol.effects import Run, Stop
 from cim_hal.protocol.jobs.records import Accepted, Ended, Started
@@ -15,7 +15,7 @@ from cim_hal.protocol.wire.roles import LOCAL, Role, User
 
 
 def test_a_hello_that_is_sent_again_opens_one_session():
-    bench = Bench(max_sessions=1)
+    bench = SteppedCore(max_sessions=1)
     hello = Packet(Kind.REQUEST, b"h" * 16, Hello(protocols=((1, 0), (1, 0))))
     (first,) = replies(bench.core.receive(b"p", hello, 0.0))
     (again,) = replies(bench.core.receive(b"another connection", hello, 1.0))
@@ -23,7 +23,7 @@ def test_a_hello_that_is_sent_again_opens_one_session():
 
 
 def test_a_hello_that_comes_after_its_session_ended_opens_none():
-    bench = Bench()
+    bench = SteppedCore()
     hello = Packet(Kind.REQUEST, b"h" * 16, Hello(protocols=((1, 0), (1, 0))))
     (welcome,) = replies(bench.core.receive(b"p", hello, 0.0))
     bye = Packet(Kind.REQUEST, b"b" * 16, Bye(), welcome.session)
@@ -33,7 +33,7 @@ def test_a_hello_that_comes_after_its_session_ended_opens_none():
 
 
 def test_the_hello_of_another_user_with_the_same_id_is_another_session():
-    bench = Bench()
+    bench = SteppedCore()
     hello = Packet(Kind.REQUEST, b"h" * 16, Hello(protocols=((1, 0), (1, 0))))
     (mine,) = replies(bench.core.receive(b"p", hello, 0.0, user=LOCAL))
     (theirs,) = replies(bench.core.receive(b"p", hello, 0.0, user=User("bob", Role.USER)))
@@ -83,7 +83,7 @@ def test_a_wait_without_a_number_is_answered_by_the_end_alone(bench, session):
 
 
 def test_a_list_has_the_jobs_of_the_user_page_by_page_and_by_state():
-    bench = Bench(kept_jobs=100)
+    bench = SteppedCore(kept_jobs=100)
     session = bench.hello()
     bench.load(session)
     jobs = [done(bench, session, key) for key in range(1, 41)]
@@ -108,7 +108,7 @@ def test_an_operator_lists_the_jobs_of_all(bench, session):
 
 def test_a_job_whose_session_ends_at_the_tick_that_starts_it_never_touches_the_machine():
     """Its start was refused by a full disk, and the next attempt comes with the session's end."""
-    bench = Bench(session_s=50.0)
+    bench = SteppedCore(session_s=50.0)
     bench.load(session := bench.hello())
     bench.core.disk.fills_after = 1
     assert runs(bench.sample(session)) == []

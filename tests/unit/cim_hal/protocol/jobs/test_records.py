@@ -5,7 +5,7 @@ from __future__ import annotations
 from cim_wire import (
     CAPABILITIES,
     CONTENT,
-    Bench,
+    SteppedCore,
     done,
     measured,
     replies,
@@ -107,14 +107,14 @@ def _prepares(effects: list[Effect]) -> list[Lower]:
     return [effect for effect in effects if isinstance(effect, Lower)]
 
 
-def _saved(bench: Bench) -> list[Saved]:
+def _saved(bench: SteppedCore) -> list[Saved]:
     return list(bench.core.disk.jobs.values())
 
 
 def test_after_a_restart_what_ran_has_failed_and_what_waited_runs(bench, session):
     for key in (1, 2, 3):
         bench.sample(session, key, seed=key)
-    new = Bench(disk=bench.core.disk)
+    new = SteppedCore(disk=bench.core.disk)
     (task,) = _prepares(new.core.restore(_saved(bench), 50.0))
     assert task.source is None
     token = new.hello()
@@ -131,7 +131,7 @@ def test_after_a_restart_what_ran_has_failed_and_what_waited_runs(bench, session
 def test_a_key_is_the_same_job_after_a_restart(bench, session):
     bench.sample(session, 1)
     (told,) = replies(bench.sample(session, 2))
-    new = Bench(disk=bench.core.disk)
+    new = SteppedCore(disk=bench.core.disk)
     new.core.restore(_saved(bench), 50.0)
     (again,) = replies(effects := new.sample(new.hello(), 2))
     assert again.job == told.job
@@ -141,7 +141,7 @@ def test_a_key_is_the_same_job_after_a_restart(bench, session):
 def test_couplings_that_are_gone_after_a_restart_fail_the_jobs_that_wait_for_them(bench, session):
     for key in (1, 2, 3):
         bench.sample(session, key)
-    new = Bench(disk=bench.core.disk)
+    new = SteppedCore(disk=bench.core.disk)
     (task,) = _prepares(new.core.restore(_saved(bench), 50.0))
     new.core.lowered(task, UnknownReferenceError("gone", kind="coupling"), 51.0)
     infos = new.ask(ListJobs(), new.hello()).jobs
@@ -151,14 +151,14 @@ def test_couplings_that_are_gone_after_a_restart_fail_the_jobs_that_wait_for_the
 
 def test_numbers_of_changes_grow_across_a_restart(bench, session):
     before = replies(bench.sample(session, 1))[0].seq
-    new = Bench(disk=bench.core.disk)
+    new = SteppedCore(disk=bench.core.disk)
     new.core.restore(_saved(bench), 1.0)  # a second later
     new.load(token := new.hello())
     assert replies(new.sample(token, 2))[0].seq > before
 
 
 def test_a_job_that_is_to_end_when_the_disk_has_room_does_not_start_first():
-    bench = Bench(session_s=1e6)
+    bench = SteppedCore(session_s=1e6)
     bench.load(session := bench.hello())
     (run,) = runs(bench.sample(session, 1))
     bench.sample(session, 2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cim_wire import Bench, done, replies, runs, sample_request
+from cim_wire import SteppedCore, done, replies, runs, sample_request
 
 from cim_hal.errors import DriverFaultError
 from cim_hal.protocol.jobs.records import Accepted, Dropped, Ended, Forgotten, Started
@@ -13,7 +13,7 @@ from cim_hal.protocol.wire.packet import Kind, Packet
 from cim_hal.protocol.wire.roles import ANONYMOUS, Role, User
 
 
-def _kinds(bench: Bench) -> list[type]:
+def _kinds(bench: SteppedCore) -> list[type]:
     return [type(record) for record in bench.core.records]
 
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from cim_wire import Bench, done
+from cim_wire import SteppedCore, done
 
 from cim_hal.protocol.jobs.records import Dropped, Fetched, Forgotten
 from cim_hal.protocol.jobs.table import BATCH, IdempotencyRules
@@ -9,18 +9,18 @@ from cim_hal.protocol.wire.messages import FetchResult
 
 
 @pytest.fixture
-def bench() -> Bench:
+def bench() -> SteppedCore:
     rules = IdempotencyRules(kept_s=1000.0)
-    return Bench(keys=rules, result_s=100.0, session_s=1e9, kept_jobs=2000)
+    return SteppedCore(keys=rules, result_s=100.0, session_s=1e9, kept_jobs=2000)
 
 
 @pytest.fixture
-def session(bench: Bench) -> str:
+def session(bench: SteppedCore) -> str:
     bench.load(token := bench.hello())
     return token
 
 
-def _records(bench: Bench, kind: type) -> list:
+def _records(bench: SteppedCore, kind: type) -> list:
     return [record for record in bench.core.records if isinstance(record, kind)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cim_wire import Bench, replies, runs
+from cim_wire import SteppedCore, replies, runs
 
 from cim_hal.protocol.wire.messages import WaitJob
 from cim_hal.protocol.wire.results import Result, pack_spins
@@ -15,18 +15,18 @@ RESULT = Result(pack_spins(np.ones((1, 2), np.int8)), None, 2, 0.5)
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench(user_waits=4, session_s=1e9, wait_s=1e6)
+def bench() -> SteppedCore:
+    return SteppedCore(user_waits=4, session_s=1e9, wait_s=1e6)
 
 
 @pytest.fixture
-def job(bench: Bench, session: str) -> str:
+def job(bench: SteppedCore, session: str) -> str:
     (run,) = runs(bench.sample(session))
     return run.job
 
 
 @pytest.fixture
-def session(bench: Bench) -> str:
+def session(bench: SteppedCore) -> str:
     bench.load(token := bench.hello())
     return token
 

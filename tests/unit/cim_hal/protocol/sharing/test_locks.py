@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cim_wire import Bench, measured, replies, runs, sample_request
+from cim_wire import SteppedCore, measured, replies, runs, sample_request
 
 from cim_hal.protocol.effects import Audit
 from cim_hal.protocol.jobs.records import EpochRecord
@@ -21,7 +21,7 @@ OSKAR, ADA = User("oskar", Role.OBSERVER), User("ada", Role.ADMIN)
 class Client:
     """A session of one user, which carries the epoch it believes in."""
 
-    def __init__(self, bench: Bench, user: User) -> None:
+    def __init__(self, bench: SteppedCore, user: User) -> None:
         self.bench, self.user, self.epoch = bench, user, 0
         bench.user = user
         self.session = bench.hello()
@@ -47,21 +47,21 @@ class Client:
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench(lease_s=30.0)
+def bench() -> SteppedCore:
+    return SteppedCore(lease_s=30.0)
 
 
 @pytest.fixture
-def alice(bench: Bench) -> Client:
+def alice(bench: SteppedCore) -> Client:
     return Client(bench, ALICE)
 
 
 @pytest.fixture
-def bob(bench: Bench) -> Client:
+def bob(bench: SteppedCore) -> Client:
     return Client(bench, BOB)
 
 
-def _wait(bench: Bench, seconds: float) -> list:
+def _wait(bench: SteppedCore, seconds: float) -> list:
     bench.now += seconds
     effects = bench.core.tick(bench.now)
     bench.audited += [effect for effect in effects if isinstance(effect, Audit)]
@@ -137,7 +137,7 @@ def test_every_lock_has_a_larger_epoch(alice, bob):
 
 
 def test_the_first_epoch_is_the_hosts_to_choose():
-    later = Bench(first_epoch=10**12)
+    later = SteppedCore(first_epoch=10**12)
     assert Client(later, ALICE).lock().epoch == 10**12
 
 
@@ -374,7 +374,7 @@ def test_no_old_epoch_may_start_on_a_free_machine_either(alice, bench):
 def test_epochs_grow_though_the_clock_of_the_host_was_set_back(alice, bench):
     epoch = alice.lock().epoch
     kept = EpochRecord(bench.core.records[-1].number, None)
-    after = Bench(first_epoch=1)
+    after = SteppedCore(first_epoch=1)
     after.core.restore([], after.now, controls=kept)
     assert Client(after, ALICE).lock().epoch == epoch + 1
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import itertools
 
 import pytest
-from cim_wire import PAYLOAD, REF, Bench, measured, runs
+from cim_wire import PAYLOAD, REF, SteppedCore, measured, runs
 
 from cim_hal.errors import RateLimitedError
 from cim_hal.protocol.sharing.sessions import HELLOS, RateLimiter, SessionTable
@@ -18,7 +18,7 @@ HELLO = Hello(protocols=(OLDEST, NEWEST))
 
 
 def test_the_sessions_of_one_user_leave_room_for_others():
-    bench = Bench(user_sessions=2)
+    bench = SteppedCore(user_sessions=2)
     bench.user = ALICE
     sessions = [bench.hello() for _ in range(2)]
     fault = bench.ask(HELLO)
@@ -31,13 +31,13 @@ def test_the_sessions_of_one_user_leave_room_for_others():
     assert bench.ask(HELLO).t == "welcome"
 
 
-def _is_open(bench: Bench, session: str) -> bool:
+def _is_open(bench: SteppedCore, session: str) -> bool:
     return bench.ask(Ping(), session).t == "pong"
 
 
 @pytest.mark.parametrize("limits", [{"user_sessions": 3}, {"max_sessions": 3}])
 def test_where_there_is_no_room_the_longest_silent_session_makes_it(limits):
-    bench = Bench(**limits)
+    bench = SteppedCore(**limits)
     bench.user = ALICE
     first, second, third = [bench.hello() for _ in range(3)]
     bench.now = 1.0
@@ -48,7 +48,7 @@ def test_where_there_is_no_room_the_longest_silent_session_makes_it(limits):
 
 
 def test_a_session_with_work_makes_room_only_after_a_longer_silence():
-    bench = Bench(user_sessions=2, lease_s=30.0, wait_s=30.0, user_queue_length=9)
+    bench = SteppedCore(user_sessions=2, lease_s=30.0, wait_s=30.0, user_queue_length=9)
     bench.user = ALICE
     tokens = [bench.hello() for _ in range(2)]
     bench.load(tokens[0])
@@ -62,7 +62,7 @@ def test_a_session_with_work_makes_room_only_after_a_longer_silence():
 
 def test_a_session_that_makes_room_costs_its_user_no_job_and_no_result():
     """One job has ended, one runs and one waits; whoever takes the room, they stay."""
-    bench = Bench(max_sessions=1, lease_s=30.0, wait_s=30.0)
+    bench = SteppedCore(max_sessions=1, lease_s=30.0, wait_s=30.0)
     bench.user = ALICE
     token = bench.hello()
     bench.load(token)
@@ -82,7 +82,7 @@ def test_a_session_that_makes_room_costs_its_user_no_job_and_no_result():
 
 
 def test_a_session_with_the_lock_makes_no_room():
-    bench = Bench(user_sessions=1, lease_s=30.0)
+    bench = SteppedCore(user_sessions=1, lease_s=30.0)
     bench.user = ALICE
     holder = bench.hello()
     bench.ask(LockDevice(key="1" * 32), holder)
@@ -92,7 +92,7 @@ def test_a_session_with_the_lock_makes_no_room():
 
 
 def test_a_lesser_role_takes_no_room_from_a_higher_one_and_ends_none_of_its_sessions():
-    bench = Bench(max_sessions=2, user_sessions=9)
+    bench = SteppedCore(max_sessions=2, user_sessions=9)
     opened = {}
     for role in Role:  # the lowest first
         bench.user = User(role.label, role)
@@ -107,7 +107,7 @@ def test_a_lesser_role_takes_no_room_from_a_higher_one_and_ends_none_of_its_sess
 
 
 def test_roles_above_fill_the_server_for_those_below():
-    bench = Bench(max_sessions=2)
+    bench = SteppedCore(max_sessions=2)
     bench.user = User("olga", Role.OPERATOR)
     for _ in range(2):
         bench.hello()
@@ -117,7 +117,7 @@ def test_roles_above_fill_the_server_for_those_below():
 
 
 def test_an_upload_outlives_the_session_that_made_room():
-    bench = Bench(user_sessions=1)
+    bench = SteppedCore(user_sessions=1)
     token = bench.hello()
     begin = BeginCouplings(coupling=REF, spec=PAYLOAD.spec)
     upload = bench.ask(begin, token).upload
@@ -128,7 +128,7 @@ def test_an_upload_outlives_the_session_that_made_room():
 
 
 def test_a_user_may_not_talk_without_end():
-    bench = Bench(user_messages_per_s=5.0)
+    bench = SteppedCore(user_messages_per_s=5.0)
     session = bench.hello()
     answers = [bench.ask(Ping(), session) for _ in range(12)]
     faults = [answer for answer in answers if answer.t == "error"]
@@ -164,7 +164,7 @@ def test_at_a_steady_pace_nobody_is_refused_and_above_it_the_rate_is_kept():
 
 
 def test_an_emergency_stop_is_never_too_much():
-    bench = Bench(user_messages_per_s=1.0)
+    bench = SteppedCore(user_messages_per_s=1.0)
     bench.user = User("olga", Role.OPERATOR)
     session = bench.hello()
     while bench.ask(Ping(), session).t == "pong":

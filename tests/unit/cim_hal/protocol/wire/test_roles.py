@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from cim_wire import PAYLOAD, REF, Bench, runs
+from cim_wire import PAYLOAD, REF, SteppedCore, runs
 
 from cim_hal.errors import PermissionDeniedError
 from cim_hal.protocol.wire import messages
@@ -23,11 +23,11 @@ OSKAR, OLGA = User("oskar", Role.OBSERVER), User("olga", Role.OPERATOR)
 
 
 @pytest.fixture
-def bench() -> Bench:
-    return Bench()
+def bench() -> SteppedCore:
+    return SteppedCore()
 
 
-def _as(bench: Bench, user: User) -> str:
+def _as(bench: SteppedCore, user: User) -> str:
     bench.user = user
     return bench.hello()
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import msgpack
 import pytest
-from cim_wire import Bench, runs
+from cim_wire import SteppedCore, runs
 from example_messages import example_packets
 
 from cim_hal import Capabilities
@@ -61,7 +61,7 @@ def _body(message) -> dict:
     return msgpack.unpackb(encode(Packet(Kind.REPLY, bytes(16), message))[1])["p"]
 
 
-def _status(bench: Bench, session: str) -> JobStatus:
+def _status(bench: SteppedCore, session: str) -> JobStatus:
     (run,) = runs(bench.sample(session))
     bench.core.progress(run.job, Progress(done=1, total=2, unit="runs"), 1.0)
     return bench.ask(WaitJob(job=run.job), session)
@@ -69,7 +69,7 @@ def _status(bench: Bench, session: str) -> JobStatus:
 
 @pytest.mark.usefixtures("added")
 def test_a_session_of_an_older_version_is_sent_later_fields_at_their_defaults():
-    bench = Bench(slice_s=0.5)
+    bench = SteppedCore(slice_s=0.5)
     welcome = bench.ask(Hello(protocols=((1, 0), (1, 0))))
     assert (welcome.protocol, welcome.limits.slice_s) == ((1, 0), 2.0)
     bench.load(welcome.session)
@@ -81,7 +81,7 @@ def test_a_session_of_an_older_version_is_sent_later_fields_at_their_defaults():
 
 @pytest.mark.usefixtures("added")
 def test_a_session_of_the_newest_version_is_sent_all():
-    bench = Bench(slice_s=0.5)
+    bench = SteppedCore(slice_s=0.5)
     welcome = bench.ask(Hello(protocols=((1, 0), (1, 7))))
     assert (welcome.protocol, welcome.limits.slice_s) == ((1, 1), 0.5)
     bench.load(welcome.session)
@@ -93,7 +93,7 @@ def test_a_session_of_the_newest_version_is_sent_all():
 
 def test_later_fields_in_parts_of_parts_are_reset_and_left_out(monkeypatch):
     monkeypatch.setattr(version, "ADDED", {JobInfo: {"progress": (1, 1)}})
-    bench = Bench()
+    bench = SteppedCore()
     bench.load(session := bench.hello())
     _status(bench, session)
     listed = bench.ask(ListJobs(), session)

@@ -26,7 +26,7 @@ def _frame(flag: int, size: int) -> bytes:
     return bytes([2 | flag]) + struct.pack(">Q", size) + bytes(size)
 
 
-class Bench:
+class GuardUnderTest:
     """A server whose connections are watched, and peers that write raw frames."""
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class Bench:
 
 @pytest.fixture
 def bench():
-    made = Bench()
+    made = GuardUnderTest()
     yield made
     made.close()
 
