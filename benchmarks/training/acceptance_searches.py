@@ -39,16 +39,24 @@ from rows import Rows
 from scipy.stats import t as student
 from threadpoolctl import threadpool_limits
 
-from cim_hal import Capabilities, Driver, Program, Readout, StopToken, open_device
+from cim_hal import (
+    Capabilities,
+    Driver,
+    IsingModel,
+    Program,
+    Readout,
+    StopToken,
+    open_device,
+)
 from qnn_train import QuantizedNetworkClassifier
 from qnn_train.training.oracles import TrainingOracle
 
-from families import search  # isort: skip  `hardness` puts its folder on the path
+from families import tabu  # isort: skip  `hardness` puts its folder on the path
 
 MACHINE, CALLS, SECONDS = "machine", "calls", "seconds"
 HOST = ("descent", "annealing", "tabu", "exact")
 HARDNESS = ("problems", "solved_share", "mean_gap")
-Found: TypeAlias = dict[tuple[str, str, int], dict[str, Any]]
+RowsByKey: TypeAlias = dict[tuple[str, str, int], dict[str, Any]]
 FURTHER = 10_000  # from the seed of a training to that of the next
 NAMES = {
     "descent": "one-flip descents",
@@ -68,11 +76,9 @@ class Tabu(Driver):
 
     def run(self, program: Program, stop: StopToken) -> Readout:  # noqa: D102
         del stop
-        spins = np.empty((program.n_runs, program.n_spins))
-        J = np.ascontiguousarray(program.coupling, np.float64)
-        steps = TABU_STEPS * program.n_spins
-        search(J, program.field.astype(np.float64), program.seed % 2**32, steps, spins)
-        return Readout(spins.astype(np.int8))
+        model, steps = IsingModel(program.coupling, program.field), TABU_STEPS * program.n_spins
+        bits = tabu(model, program.n_runs, steps, program.seed % 2**32)
+        return Readout((2 * bits - 1).astype(np.int8))
 
 
 @contextmanager
@@ -172,7 +178,7 @@ def run(args: argparse.Namespace) -> None:
                 for name in args.searches:
                     key = {"task": task, "method": name, "classes": [], "seed": seed}
                     if not rows.has(**key):
-                        machine = _found(rows).get((task, MACHINE, seed))
+                        machine = _by_key(rows).get((task, MACHINE, seed))
                         seconds = machine["cpu"] if name == "descent" and machine else 0.0
                         made = row_of(
                             Split.of(task, seed), name, devices.get(name), options, seconds
@@ -180,7 +186,7 @@ def run(args: argparse.Namespace) -> None:
                         rows.add([key | made])
 
 
-def _found(rows: Rows) -> Found:
+def _by_key(rows: Rows) -> RowsByKey:
     return {(row["task"], row["method"], row["seed"]): row for row in rows.all}
 
 
@@ -193,7 +199,7 @@ class Pair:
     losses: np.ndarray
 
     @classmethod
-    def of(cls, rows: Found, task: str, name: str, budget: str) -> Self:
+    def of(cls, rows: RowsByKey, task: str, name: str, budget: str) -> Self:
         """Read them from the traces."""
         seeds = sorted({s for t, m, s in rows if (t, m) == (task, name)})
         taken = [_taken_at(rows[task, MACHINE, s], rows[task, name, s], budget) for s in seeds]
@@ -231,13 +237,13 @@ def _taken_at(machine: dict[str, Any], other: dict[str, Any], budget: str) -> tu
     return machine["trace"][-1], within[-1]
 
 
-def columns(rows: Found) -> list[tuple[str, str]]:
+def columns(rows: RowsByKey) -> list[tuple[str, str]]:
     """Return searches and budgets."""
     names = [name for name in HOST if any(method == name for _, method, _ in rows)]
     return [(name, CALLS) for name in names] + [("descent", SECONDS)]
 
 
-def scores(rows: Found) -> Iterator[str]:
+def scores(rows: RowsByKey) -> Iterator[str]:
     """Yield a table of scores, a row a set."""
     heads = [f"{NAMES[name]}, equal {budget}" for name, budget in columns(rows)]
     yield _line("set", "splits", "this", *heads)
@@ -251,7 +257,7 @@ def scores(rows: Found) -> Iterator[str]:
         yield _line(task, str(len(mine)), f"{score:.{digits}f}", *cells)
 
 
-def summary(rows: Found) -> Iterator[str]:
+def summary(rows: RowsByKey) -> Iterator[str]:
     """Yield a table of means over sets, a row a search."""
     titles = ("sets with classes", "real answers", "told apart on", "lower loss in")
     yield _line("the machine ahead of", *titles)
@@ -271,7 +277,7 @@ def summary(rows: Found) -> Iterator[str]:
         yield _line(f"{NAMES[name]}, equal {budget}", *cells, apart, f"{lower} of {lower + higher}")
 
 
-def costs(rows: Found) -> Iterator[str]:
+def costs(rows: RowsByKey) -> Iterator[str]:
     """Yield a table of calls and seconds, a row a set."""
     names = [MACHINE, *dict.fromkeys(name for name, _ in columns(rows))]
     titles = ["this", *(NAMES[name] for name in names[1:])]
@@ -294,13 +300,13 @@ def _line(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _tasks(rows: Found) -> list[str]:
+def _tasks(rows: RowsByKey) -> list[str]:
     return [task for task in SETS if any(task == each for each, _, _ in rows)]
 
 
 def tables(args: argparse.Namespace) -> None:
     """Write the tables of the rows of a folder."""
-    rows = _found(Rows(args.folder))
+    rows = _by_key(Rows(args.folder))
     for name, lines in (("scores", scores), ("summary", summary), ("costs", costs)):
         path = args.out / f"_searches_{args.prefix}{name}.txt"
         path.write_text("\n".join(lines(rows)) + "\n", encoding="utf-8")
