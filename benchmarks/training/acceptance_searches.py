@@ -1,6 +1,6 @@
 """The estimators on the sets of `acceptance.py`, searches on the host in the machine's place.
 
-    python benchmarks/training/acceptance_searches.py run FOLDER --splits 10
+    python benchmarks/training/acceptance_searches.py run FOLDER --splits 4
     python benchmarks/training/acceptance_searches.py tables FOLDER docs/how-to
 
 A search begins with the networks that the machine begins with, and ends by the same rules. At equal
@@ -240,7 +240,7 @@ def _taken_at(machine: dict[str, Any], other: dict[str, Any], budget: str) -> tu
 def columns(rows: RowsByKey) -> list[tuple[str, str]]:
     """Return searches and budgets."""
     names = [name for name in HOST if any(method == name for _, method, _ in rows)]
-    return [(name, CALLS) for name in names] + [("descent", SECONDS)]
+    return [(name, CALLS) for name in names] + [("descent", SECONDS)] * ("descent" in names)
 
 
 def scores(rows: RowsByKey) -> Iterator[str]:
@@ -307,7 +307,10 @@ def _tasks(rows: RowsByKey) -> list[str]:
 def tables(args: argparse.Namespace) -> None:
     """Write the tables of the rows of a folder."""
     rows = _by_key(Rows(args.folder))
-    for name, lines in (("scores", scores), ("summary", summary), ("costs", costs)):
+    every = {"scores": scores, "summary": summary, "costs": costs}
+    if len(_tasks(rows)) == 1:
+        del every["summary"]
+    for name, lines in every.items():
         path = args.out / f"_searches_{args.prefix}{name}.txt"
         path.write_text("\n".join(lines(rows)) + "\n", encoding="utf-8")
 
