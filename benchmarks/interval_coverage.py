@@ -1,5 +1,7 @@
 """How often the interval of a success probability holds the truth, in simulated studies.
 
+Other figures: ``figure_coverage.py``.
+
     python benchmarks/interval_coverage.py --out coverage.csv [--studies 1000] [--models 5 20 100]
 
 Rows are kept, and a second call goes on. Hardness of models: Beta of a mean and a concentration
@@ -24,7 +26,6 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from cim_hal.study.safe import safe_places
 from cim_hal.study.shares import Interval, share_of
 
 MEANS = (0.001, 0.01, 0.1, 0.5)  # intervals of 1 - p mirror those of p
@@ -88,20 +89,6 @@ def row(n_models: int, hardness: str, mean: float, runs: int, n_studies: int) ->
     return dict(zip(FIELDS, values, strict=True))
 
 
-def region(n_models: int, hardness: str, mean: float, n_studies: int) -> float:
-    """Return the share of studies in which a point is called safe that is not."""
-    rng, wrong = np.random.default_rng(n_models), 0
-    for _ in range(n_studies):
-        # the same models at all points
-        hits = rng.binomial(64, shares(rng, hardness, mean, (1, n_models)), (6, n_models))
-        lows = [
-            lambda level, row=row: share_of(row, [64] * n_models, level=level).of_family.low
-            for row in hits.tolist()
-        ]
-        wrong += bool(safe_places(lows, mean, 0.95))
-    return wrong / n_studies
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("coverage.csv"))
@@ -110,12 +97,7 @@ def main() -> None:
     parser.add_argument("--means", type=float, nargs="*", default=MEANS)
     parser.add_argument("--hardness", nargs="*", choices=HARDNESS, default=HARDNESS)
     parser.add_argument("--runs", type=int, default=64)
-    parser.add_argument("--region", action="store_true")
     asked = parser.parse_args()
-    if asked.region:
-        for n, hardness, mean in itertools.product(asked.models, HARDNESS[:2], (0.1, 0.5, 0.9)):
-            print(n, hardness, mean, region(n, hardness, mean, asked.studies), flush=True)
-        return
     with asked.out.open("a+", newline="") as file:
         file.seek(0)
         known = {tuple(each[n] for n in FIELDS[:5]) for each in csv.DictReader(file)}

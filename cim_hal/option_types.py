@@ -116,8 +116,10 @@ class OutputFile(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path, once it was tried out."""
         path = _unlike_dash(value, Path(str(super().convert(value, param, ctx))))
-        if self.allow_dash and str(path) == "-":
-            return path
+        if str(path) == "-":
+            if self.allow_dash:
+                return path
+            self.fail("this is not written to standard output (a file - is ./-)", param, ctx)
         if self._suffixes and path.suffix not in self._suffixes:
             self.fail(f"{path} is not {' or '.join(self._suffixes)}", param, ctx)
         if problem := self._problem(path):

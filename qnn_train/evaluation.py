@@ -1,8 +1,10 @@
 r"""How good predictions are: scores with intervals, confusion, calibration, generalization gap.
 
 Intervals are of 95 %. That of a share of right answers is Wilson's, that of a difference of two
-shares Newcombe's (Stat. Med. 17, 873, 1998, method 10), all others are percentiles of bootstrap
-samples. The expected calibration error (Guo et al., arXiv:1706.04599) is
+shares Newcombe's (Stat. Med. 17, 873, 1998, method 10), and that of a mean over classes is made of
+theirs in the same way (Zou and Donner, Stat. Med. 27, 1693, 2008). That of RMSE is Student's, of
+the logarithm of the mean square; that of R² is percentiles of bootstrap samples. The expected
+calibration error (Guo et al., arXiv:1706.04599) is
 
 .. math:: \sum_b \frac{n_b}{n}\,\lvert \operatorname{acc}_b - \operatorname{conf}_b \rvert
 
@@ -11,6 +13,7 @@ over bins b of the probability of the predicted class.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -49,11 +52,7 @@ def generalization_gap(train: float, n_train: int, test: Interval, n_test: int) 
 
     It is beyond chance where the interval lies above 0.
     """
-    of_train, of_test = wilson(train, n_train), wilson(test.value, n_test)
-    gap = train - test.value
-    below = np.hypot(train - of_train.low, of_test.high - test.value)
-    above = np.hypot(of_train.high - train, test.value - of_test.low)
-    return Interval(gap, float(gap - below), float(gap + above))
+    return wilson(train, n_train) - wilson(test.value, n_test)
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ class ClassScores:
         return cls(
             n=len(answers),
             accuracy=wilson(float(hits.mean()), len(hits)),
-            balanced_accuracy=_bootstrapped(lambda rows: _balanced(right[rows], hits[rows]), right),
+            balanced_accuracy=_balanced(right, hits),
             classes=tuple(map(str, classes)),
             confusion=tuple(map(tuple, confusion.tolist())),
             calibration=tuple(bins),
@@ -140,12 +139,8 @@ class RealScores:
             spread = float(np.square(answers[rows] - answers[rows].mean()).sum())
             return 1 - float(np.square(residuals[rows]).sum()) / spread if spread else 0.0
 
-        def rmse(rows: Array) -> float:
-            return float(np.sqrt(np.mean(np.square(residuals[rows]))))
-
         mae = float(np.mean(np.abs(residuals)))
-        same = np.zeros(len(answers), dtype=np.int64)
-        return cls(len(answers), _bootstrapped(r2, same), _bootstrapped(rmse, same), mae)
+        return cls(len(answers), _bootstrapped(r2, len(answers)), _rmse(residuals), mae)
 
 
 def _bins(confidence: FloatArray, hits: Array) -> list[Bin]:
@@ -158,19 +153,25 @@ def _bins(confidence: FloatArray, hits: Array) -> list[Bin]:
     ]
 
 
-def _balanced(right: Array, hits: Array) -> float:
-    counts = np.bincount(right)
-    found = np.bincount(right, weights=hits)
-    return float(np.mean(found[counts > 0] / counts[counts > 0]))
+def _balanced(right: Array, hits: Array) -> Interval:
+    groups = [hits[right == each] for each in np.unique(right)]
+    shares = [wilson(float(group.mean()), len(group)) for group in groups]
+    value = float(np.mean([share.value for share in shares]))
+    below = math.hypot(*(share.value - share.low for share in shares)) / len(shares)
+    above = math.hypot(*(share.high - share.value for share in shares)) / len(shares)
+    return Interval(value, value - below, value + above)
 
 
-def _bootstrapped(statistic: Callable[[Array], float], strata: Array) -> Interval:
-    """Return a statistic of all rows, and percentiles of it; rows are drawn within strata."""
+def _rmse(residuals: FloatArray) -> Interval:
+    square = mean_interval(np.square(residuals))
+    rmse = math.sqrt(square.value)
+    times = np.exp(0.5 * (square.high / square.value - 1)) if rmse else 1.0
+    return Interval(rmse, float(rmse / times), float(rmse * times))
+
+
+def _bootstrapped(statistic: Callable[[Array], float], count: int) -> Interval:
+    """Return a statistic of all rows, and percentiles of it."""
     rng = np.random.default_rng(0)
-    groups = [np.flatnonzero(strata == each) for each in np.unique(strata)]
-    draws = [
-        statistic(np.concatenate([rng.choice(group, len(group)) for group in groups]))
-        for _ in range(DRAWS)
-    ]
+    draws = [statistic(rng.choice(count, count)) for _ in range(DRAWS)]
     low, high = np.percentile(draws, [2.5, 97.5])
-    return Interval(statistic(np.arange(len(strata))), float(low), float(high))
+    return Interval(statistic(np.arange(count)), float(low), float(high))

@@ -162,7 +162,8 @@ def _list(title: str, lines: Sequence[str], note: str = "") -> str:
 def _table(summary: dict[str, Any]) -> str:
     points = summary["points"]
     is_stated = {str(found["at"]): found["is_bracketed"] for found in summary["time_to_solution"]}
-    columns = ["figure", "95 %", "R99", "95 %", "TTS, s", "95 %", "gap", "models", "runs"]
+    columns = ["figure", "95 %", "R99", "95 %", "TTS, s", "95 %"]
+    columns += ["gap", "95 %", "models", "runs"]
     if _is_of_trainings(summary):
         columns = ["figure", "95 %", "trainings", "test samples of all"]
     rows = [_cells(p, is_stated=is_stated.get(str(_without_length(p)), False)) for p in points]
@@ -189,7 +190,8 @@ def _cells(point: dict[str, Any], *, is_stated: bool) -> list[str]:
     if point["r99"] is not None:  # else of a training
         values += [f"{point['r99']:.3g}", f"{point['r99_low']:.3g} – {point['r99_high']:.3g}"]
         values += _time(point, is_stated=is_stated)
-        values += [f"{point['energy_gap']:.2%}"]
+        low, high = point["energy_gap_low"], point["energy_gap_high"]
+        values += [f"{point['energy_gap']:.2%}", f"{low:.2%} – {high:.2%}"]
     return [*_levels(point), *values, str(point["n_instances"]), str(point["n_runs"])]
 
 

@@ -249,7 +249,7 @@ def telemetry(machine: MachineUnderTest) -> str:
     require(not first.open_interlocks, f"these interlocks are open: {first.open_interlocks}")
     units = [{each.name: each.unit for each in one.readings} for one in (first, again)]
     require(units[0] == units[1], f"readings were {units[0]} and then {units[1]}")
-    return f"{len(first.readings)} readings, {len(first.interlocks)} interlocks"
+    return f"readings: {len(first.readings)}, interlocks: {len(first.interlocks)}"
 
 
 def deliveries(machine: MachineUnderTest) -> str:

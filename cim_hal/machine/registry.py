@@ -218,12 +218,25 @@ def _import(target: str, entry: EntryPoint) -> Callable[..., Any]:
     except (Exception, SystemExit) as error:  # whatever a module does when it is imported
         is_plain = isinstance(error, ImportError | AttributeError | ValueError)
         says = f"{error}" if is_plain else f"{type(error).__name__}: {error}"
-        missing = error.name if isinstance(error, ModuleNotFoundError) else ""
-        hint = how_to_install(missing or "")
-        raise TargetError(f"cannot load the driver {target!r}: {says}", hint=hint) from error
+        raise TargetError(
+            f"cannot load the driver {target!r}: {says}", hint=_hint(error)
+        ) from error
     if not callable(factory):
         raise TargetError(
             f"{target!r} is a {type(factory).__name__}",
             hint="it must be a callable that returns a cim_hal.Driver",
         )
     return factory
+
+
+def _hint(error: BaseException) -> str:
+    """Return how to get a missing package, or the nearest name in a module."""
+    match error:
+        case ModuleNotFoundError(name=str(name)):
+            return how_to_install(name)
+        case AttributeError(name=str(name), obj=module):
+            return "".join(
+                f"did you mean {near}?" for near in get_close_matches(name, dir(module), 1)
+            )
+        case _:
+            return ""

@@ -59,11 +59,12 @@ def control_summary(
 def _compared(machines: Sweep, rows: dict[str, Row], point: Point) -> dict[str, Any]:
     control = _control_of(machines, point)
     share = machines.share(control, rows).of_family
-    (hits, runs), (theirs, of_theirs) = (machines.counts(one, rows) for one in (point, control))
-    gained = hits / runs - theirs / of_theirs
-    of_runs = variance_of(hits, runs) + variance_of(theirs, of_theirs)
-    difference = Difference.of(gained, float(np.sqrt(of_runs.sum())) / len(gained))
-    low, high = difference.interval
+    ours, theirs = (machines.counts(one, rows) for one in (point, control))
+    gained = ours[0] / ours[1] - theirs[0] / theirs[1]
+    of_runs = variance_of(*ours) + variance_of(*theirs)
+    least = float(np.sqrt(of_runs.sum())) / len(gained)
+    difference = Difference.of(gained, least, ours, theirs)
+    low, high = difference.ends(0.95)
     return {
         "factors": dict(point),
         "control": dict(control),
@@ -73,8 +74,8 @@ def _compared(machines: Sweep, rows: dict[str, Row], point: Point) -> dict[str, 
         "gained": difference.mean,
         "gained_low": low,
         "gained_high": high,
-        "p_better": difference.p_value(difference.mean),
-        "p_worse": difference.p_value(-difference.mean),
+        "better": difference.is_above(0.0),
+        "worse": difference.is_below(0.0),
     }
 
 

@@ -175,15 +175,16 @@ def differences(
     Runs of one seed on two machines are not one trajectory, so nothing is paired here: models pair
     machines where a study has `device` as a factor. The tests have Holm's correction over all
     pairs. The ratio of the times has an interval from those of both, each as likely to be right as
-    it takes for all pairs (Bonferroni); it is None where a machine had no success.
+    it takes for all pairs (Bonferroni); it is None where neither had a success.
     """
     pairs = list(itertools.combinations(found, 2))
     tables = [[[a["successes"], a["runs"] - a["successes"]] for a in pair] for pair in pairs]
-    p_values: list[float] = [_p_value(table) for table in tables]
+    p_values = [_p_value(table) for table in tables]
+    shown = holm([lambda rate, p=p: p <= rate for p in p_values], error_rate)
     level = 1 - error_rate / max(len(pairs), 1)
     return [
         _difference(*pair, p_value, level, is_shown=is_shown)
-        for pair, p_value, is_shown in zip(pairs, p_values, holm(p_values, error_rate), strict=True)
+        for pair, p_value, is_shown in zip(pairs, p_values, shown, strict=True)
     ]
 
 
@@ -200,15 +201,12 @@ def _difference(
     a, b = (
         wilson(each["successes"] / each["runs"], each["runs"], level=level) for each in (one, other)
     )
-    lost = a.value - b.value
-    # Newcombe's interval, from both of Wilson
-    low = lost - math.hypot(a.value - a.low, b.high - b.value)
-    high = lost + math.hypot(a.high - a.value, b.value - b.low)
+    lost = a - b
     said = {
         "devices": [one["target"], other["target"]],
-        "difference": lost,
-        "low": low,
-        "high": high,
+        "difference": lost.value,
+        "low": lost.low,
+        "high": lost.high,
         "p_value": p_value,
         "is_shown": is_shown,
         "times": _times(a, b, one["run_s"] / other["run_s"]),
@@ -217,19 +215,23 @@ def _difference(
 
 
 def _times(a: Interval, b: Interval, of_runs: float) -> dict[str, float] | None:
-    """Return how many times as long the first takes, with an interval from both."""
-    if min(a.value, b.value) <= 0:
+    """Return how many times as long the first takes, with an interval from both.
+
+    Where one had no success it has one end only, from the worst end of each.
+    """
+    of_a, of_b = (
+        Interval(*(math.log(end) for end in (r.value, r.low, r.high))) for r in map(repeats, (a, b))
+    )
+    if a.value > 0 and b.value > 0:
+        found = of_a - of_b
+    elif a.value > 0:
+        found = Interval(-math.inf, -math.inf, of_a.high - of_b.low)
+    elif b.value > 0:
+        found = Interval(math.inf, of_a.low - of_b.high, math.inf)
+    else:
         return None
-    (value, low, high), (of_b, low_b, high_b) = (
-        [math.log(end) for end in (r.value, r.low, r.high)] for r in map(repeats, (a, b))
-    )
-    ratio = value - of_b
-    ends = (
-        ratio - math.hypot(value - low, high_b - of_b),
-        ratio + math.hypot(high - value, of_b - low_b),
-    )
-    ratio, low, high = (of_runs * math.exp(each) for each in (ratio, *ends))
-    return {"value": ratio, "low": low, "high": high}
+    value, low, high = (of_runs * math.exp(end) for end in (found.value, found.low, found.high))
+    return {"value": value, "low": low, "high": high}
 
 
 def _sentence(said: dict[str, Any]) -> str:
@@ -244,5 +246,7 @@ def _sentence(said: dict[str, Any]) -> str:
     if times is None:
         return success
     is_open = times["low"] <= 1 <= times["high"]
-    ratio = f"{times['value']:.3g} times [{times['low']:.3g}, {times['high']:.3g}] as long"
-    return f"{success}; the first takes {ratio}{', undecided' if is_open else ''}"
+    value, low, high = (f"{times[name]:.3g}" for name in ("value", "low", "high"))
+    bound = {"inf": f"at least {low} times", "0": f"at most {high} times"}
+    time = bound.get(value, f"{value} times [{low}, {high}]")
+    return f"{success}; the first takes {time} as long{', undecided' if is_open else ''}"

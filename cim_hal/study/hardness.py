@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
+    from scipy.interpolate import CubicSpline
 
 __all__ = ["mean_interval"]
 
@@ -77,14 +78,15 @@ def _profiles(
 
 def _beta(k: Array, m: Array, times: Array) -> tuple[Curve, float]:
     """Return the profile over the mean of Beta, and the concentration that fits best."""
-    from scipy.interpolate import CubicSpline
-
     every = zip(times.tolist(), k[:, 0].tolist(), m[:, 0].tolist(), strict=True)
-    log = sum(n * _beta_likelihoods(*count) for n, *count in every)
-    spline = CubicSpline(MEANS, np.asarray(log).T)
-    found = _profile(lambda logits: spline(logits).max(axis=1), MEANS[0], MEANS[-1])
-    top = found[0][int(found[1].argmax())]
-    return found, float(CONCENTRATIONS[int(spline(top).argmax())])
+    log = np.asarray(sum(n * _beta_likelihoods(*count) for n, *count in every))
+
+    def at(logits: Array) -> Array:
+        return _between(log, (logits[None] - MEANS[0]) / STEP)
+
+    found = _profile(lambda logits: at(logits).max(axis=0), MEANS[0], MEANS[-1])
+    top = found[0][found[1].argmax()]
+    return found, float(CONCENTRATIONS[int(at(top[None])[:, 0].argmax())])
 
 
 @lru_cache(128)  # 0.2 MB each; points of a study have counts in common
@@ -99,24 +101,16 @@ def _beta_likelihoods(k: float, m: float) -> Array:
 
 def _normal(k: Array, m: Array, times: Array) -> Curve:
     """Return the profile over the mean of shares of which the logits are normal."""
-    from scipy.interpolate import CubicSpline
-
     every = zip(times.tolist(), k[:, 0].tolist(), m[:, 0].tolist(), strict=True)
-    found = sum(n * _log_likelihoods(*count) for n, *count in every)
-    splines = [
-        CubicSpline(means, log[keep])
-        for log, (keep, means) in zip(np.asarray(found), _means(), strict=True)
-    ]
+    log = np.asarray(sum(n * _log_likelihoods(*count) for n, *count in every))
+    low, high = _middle_of(0).x[[0, -1]]
 
     def highest(logits: Array) -> Array:
-        values = np.full(len(logits), -np.inf)
-        for spline in splines:
-            start, stop = np.searchsorted(logits, spline.x[[0, -1]])
-            found = spline(logits[start:stop])
-            values[start:stop] = np.maximum(values[start:stop], found)
-        return values
+        middles = np.stack([_middle_of(i)(logits) for i in range(len(SPREADS))])
+        values = _between(log, (np.nan_to_num(middles) - LOGITS[0]) / STEP)
+        return np.where(np.isnan(middles), -np.inf, values).max(axis=0)
 
-    return _profile(highest, splines[0].x[0], splines[0].x[-1])
+    return _profile(highest, low, high)
 
 
 @lru_cache(128)  # 0.4 MB each
@@ -131,19 +125,25 @@ def _log_likelihoods(k: float, m: float) -> Array:
 
 
 @cache
-def _means() -> list[tuple[Array, Array]]:
-    """Return for each spread which middles of the logits are used, and the means of them."""
+def _middle_of(i: int) -> CubicSpline:
+    """Return for a spread what gives the middle of the logits, from the mean; NaN beyond it."""
+    from scipy.interpolate import CubicSpline
     from scipy.special import expit
 
-    found = list[tuple[Array, Array]]()
-    waves = [np.fft.rfft(expit(x)) for x in (LOGITS, -LOGITS)]
-    for spread in SPREADS:
-        p, q = (_blurred(wave, spread) for wave in waves)
-        means = np.log(p / q)
-        inside = np.abs(LOGITS) <= -LOGITS[0] - 8 * spread  # beyond it transforms join the ends
-        keep = inside & (np.abs(means) <= FARTHEST)
-        found.append((keep, means[keep]))
-    return found
+    p, q = (_blurred(np.fft.rfft(expit(x)), SPREADS[i]) for x in (LOGITS, -LOGITS))
+    means = np.log(p / q)
+    inside = np.abs(LOGITS) <= -LOGITS[0] - 8 * SPREADS[i]  # beyond it transforms join the ends
+    keep = inside & (np.abs(means) <= FARTHEST)
+    return CubicSpline(means[keep], LOGITS[keep], extrapolate=False)
+
+
+def _between(rows: Array, places: Array) -> Array:
+    """Return rows (k, n) at places (k or 1, p) between columns, by cubics through four of them."""
+    first = np.clip(places.astype(int) - 1, 0, rows.shape[1] - 4)
+    x, each = places - first, np.arange(len(rows))[:, None]
+    a, b, c, d = x, x - 1, x - 2, x - 3
+    weights = (-b * c * d / 6, a * c * d / 2, -a * b * d / 2, a * b * c / 6)
+    return np.asarray(sum(w * rows[each, first + k] for k, w in enumerate(weights)))
 
 
 def _blurred(wave: Array, spread: float) -> Array:

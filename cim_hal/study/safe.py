@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cim_hal.study.plan import level_text
+from cim_hal.study.verdicts import holm
 
 if TYPE_CHECKING:
     from cim_hal.study.plan import Level
@@ -21,15 +22,8 @@ def safe_places(
     `lows` take a confidence level and return the low end of an interval of success. That any point
     is called safe which is not has at most the probability 1 - `confidence`.
     """
-    left, safe = list(range(len(lows))), list[int]()
-    while left:
-        level = 1 - 2 * (1 - confidence) / len(left)
-        found = [k for k in left if lows[k](level) >= at_least]
-        if not found:
-            break
-        safe += found
-        left = [k for k in left if k not in found]
-    return sorted(safe)
+    tests = [lambda rate, low=low: low(1 - 2 * rate) >= at_least for low in lows]
+    return [k for k, is_safe in enumerate(holm(tests, 1 - confidence)) if is_safe]
 
 
 def said_of_region(

@@ -18,7 +18,7 @@ from cim_hal.study.plan import machine_of
 from cim_hal.study.quantiles import quantiles_of
 from cim_hal.study.rows import by_point
 from cim_hal.study.safe import safe_places, said_of_region
-from cim_hal.study.shares import Interval, of_models, repeats
+from cim_hal.study.shares import Interval, mean_of, of_models, repeats
 from cim_hal.study.solution_times import Length, optimum_of, run_seconds, said_of, solution_time
 from cim_hal.study.verdicts import references_of, verdicts
 
@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 LENGTH = "round_trips"
+GAP = ("energy_gap", "energy_gap_low", "energy_gap_high")
 COUPLING_ERROR = "imperfections.coupling_error"  # relative standard deviation, static
 
 
@@ -122,7 +123,7 @@ def _until_success(
 ) -> dict[str, Any]:
     """Return runs and seconds until a success, and how far runs fail: of samples only."""
     if sweep.study.train is not None:
-        return {"r99": None, "r99_low": None, "r99_high": None, "energy_gap": None}
+        return dict.fromkeys(("r99", "r99_low", "r99_high", *GAP))
     r99, run_s = repeats(share), run_seconds(_length(point), here, sweep.capabilities_at(point))
     time = solution_time(share, run_s)
     return {
@@ -134,8 +135,19 @@ def _until_success(
         "tts": time.value,
         "tts_low": time.low,
         "tts_high": time.high,
-        "energy_gap": float(np.mean([row.gap for row in here])),
+        **_gap(sweep, here),
     }
+
+
+def _gap(sweep: Sweep, here: Sequence[Row]) -> dict[str, Any]:
+    """Return the mean energy gap over models, and machines where they are drawn."""
+    setting, gaps = sweep.study.machine.seed_setting, defaultdict[Any, list[float]](list)
+    for row in here:
+        gaps[row.model, row.factors.get(setting, 0)].append(row.gap)
+    means = np.array([float(np.mean(gaps[each])) for each in sorted(gaps)])
+    n_machines = max(len(sweep.study.machine.seeds), 1)
+    found = mean_of(means if n_machines == 1 else means.reshape(-1, n_machines))
+    return dict(zip(GAP, (found.value, found.low, found.high), strict=True))
 
 
 def _quantiles(sweep: Sweep, point: Point, rows: dict[str, Row]) -> list[dict[str, Any]]:

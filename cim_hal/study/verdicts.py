@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from cim_hal.study.job_factors import WHOLE_JOB_FACTORS
 from cim_hal.study.plan import Level, level_text
-from cim_hal.study.shares import error_of
+from cim_hal.study.shares import Interval, error_of, has_few, share_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -27,6 +27,9 @@ __all__ = [
     "variance_of",
     "verdicts",
 ]
+
+Counts: TypeAlias = "tuple[NDArray[Any], NDArray[Any]]"  # successes and runs, of each model
+Test: TypeAlias = Callable[[float], bool]  # takes an error rate, and returns whether it rejects
 
 MARGIN = 0.05  # two success probabilities no further apart are equal
 
@@ -48,8 +51,9 @@ def verdicts(
     `degrades` and `improves` are the sides of Student's test of the differences, each with half of
     `error_rate`: a loss of either kind has an interval without zero. `equal` is two one-sided tests
     with the margin `MARGIN`. Each has Holm's correction over all comparisons of the study, so that
-    each kind of wrong verdict has at most the probability `error_rate` in all of the study, where
-    the differences of models are nearly normal.
+    each kind of wrong verdict has about the probability `error_rate` in all of the study, or less.
+    Where few models succeed, or fail, their differences do not tell how much others may lose: see
+    `Difference.of`.
     """
     compared = [
         found for name in references for found in _comparisons(rows, name, references, machine)
@@ -68,11 +72,11 @@ def _comparisons(
     others = [factor for factor in references if factor != name]
     shares, reference = _by_level(rows, name, others, machine), references[name]
     for level in sorted(shares.keys() - {reference}):
-        lost, least = _losses(shares[reference], shares[level])
-        found = Difference.of(lost, least)
+        lost, least, *counts = _losses(shares[reference], shares[level])
+        found = Difference.of(lost, least, *counts)
         if not found.df:
             continue
-        low, high = found.interval
+        low, high = found.ends(0.95)
         yield {
             "factor": name,
             "level": level,
@@ -81,49 +85,88 @@ def _comparisons(
             "low": low,
             "high": high,
             "n_instances": len(lost),
-            "p_degrades": found.p_value(found.mean),
-            "p_improves": found.p_value(-found.mean),
-            "p_equal": found.p_value(MARGIN - abs(found.mean)),
+            "degrades": found.is_above(0.0),
+            "improves": found.is_below(0.0),
+            "equal": found.is_within(MARGIN),
         }
 
 
 class Difference(NamedTuple):
-    """The mean of paired differences, its standard error, and the degrees of freedom of that.
+    """The mean of paired differences, and what is known of it.
 
-    Of one pair the error is infinite, with none.
+    Attributes
+    ----------
+    mean : float
+    df : int
+        Degrees of freedom of its standard error: of one pair, none, and the interval has no end.
+    ends : callable
+        Takes a confidence level and returns the ends of the interval.
     """
 
     mean: float
-    error: float
     df: int
+    ends: Callable[[float], tuple[float, float]]
 
     @classmethod
-    def of(cls, differences: NDArray[np.float64], least: float) -> Difference:
-        """Take the error from their spread; `least`, that of runs alone, where they show none."""
-        error, df = error_of(differences)
+    def of(
+        cls, differences: NDArray[np.float64], least: float, before: Counts, after: Counts
+    ) -> Difference:
+        """Take the ends from the spread of the differences: they are Student's.
+
+        `least`, the error of runs alone, stands for it where they show none. `before` and `after`
+        are the successes and the runs that they come from. Where fewer than ten models (of fewer
+        than 14, three quarters) have a success, or a failure, those that lose much may not be among
+        them: there, the ends are those of the difference of two shares that are independent.
+        """
+        mean, (error, df) = float(differences.mean()), error_of(differences)
+        if df and any(has_few(*counts, part=0.75) for counts in (before, after)):
+            return cls(mean, df, lambda level: _apart(mean, before, after, level))
         error = error if error > 1e-9 else least
-        return cls(float(differences.mean()), error, df)
+        return cls(mean, df, lambda level: _of_student(mean, error, df, level))
 
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The ends of Student's interval of 95 %."""
-        from scipy.stats import t
+    def is_above(self, least: float) -> Test:
+        """Return the test whether it is above, which takes its error rate."""
+        return lambda rate: self.ends(1 - 2 * rate)[0] > least
 
-        half = float(t.ppf(0.975, max(self.df, 1))) * self.error
-        return self.mean - half, self.mean + half
+    def is_below(self, most: float) -> Test:
+        """Return the test whether it is below."""
+        return lambda rate: self.ends(1 - 2 * rate)[1] < most
 
-    def p_value(self, distance: float) -> float:
-        """Return the probability of a mean so far, or farther, on one side of the truth."""
-        from scipy.stats import t
+    def is_within(self, margin: float) -> Test:
+        """Return two one-sided tests in one, whether it is no farther from zero than a margin."""
+        tests = self.is_above(-margin), self.is_below(margin)
+        return lambda rate: all(test(rate) for test in tests)
 
-        return float(t.sf(distance / self.error, max(self.df, 1)))
+
+def _of_student(mean: float, error: float, df: int, level: float) -> tuple[float, float]:
+    from scipy.stats import t
+
+    half = float(t.ppf(0.5 + level / 2, max(df, 1))) * error
+    return mean - half, mean + half
+
+
+def _apart(mean: float, before: Counts, after: Counts, level: float) -> tuple[float, float]:
+    """Return the ends of a difference of two shares, as if these were of other models."""
+    found = _family(*before, level) - _family(*after, level)
+    moved = mean - found.value  # where models have unequal numbers of runs
+    return found.low + moved, found.high + moved
+
+
+def _family(hits: NDArray[Any], runs: NDArray[Any], level: float) -> Interval:
+    """Return the share of the family; bounds have half of the error on their side, as ends have."""
+    n_hits = hits.sum()
+    is_bound = not 0 < n_hits < runs.sum()
+    if hits.ndim == 1:
+        order = np.lexsort((runs, hits))  # equal counts have a profile in common
+        hits, runs = hits[order], runs[order]
+    return share_of(hits, runs, level=0.5 + level / 2 if is_bound else level).of_family
 
 
 def decide(found: Sequence[dict[str, Any]], rates: Mapping[str, float]) -> None:
-    """Put the decision of each test, by its error rate over all, in the place of its p-value."""
+    """Put the decision of each test, by its error rate over all, in its place."""
     for kind, rate in rates.items():
-        rejected = holm([each.pop(f"p_{kind}") for each in found], rate)
-        for each, is_so in zip(found, rejected, strict=True):
+        shown = holm([each[kind] for each in found], rate)
+        for each, is_so in zip(found, shown, strict=True):
             each[kind] = is_so
 
 
@@ -145,14 +188,14 @@ def references_of(factors: dict[str, list[Any]], capabilities: Capabilities) -> 
 
 # A model and a machine, at levels of the other factors.
 Place = tuple[tuple[str, Level], tuple[Level, ...]]
-Counts = dict[Place, tuple[int, int]]  # successes and runs
+Places = dict[Place, tuple[int, int]]  # successes and runs
 
 
 def _by_level(
     rows: Sequence[Row], name: str, others: Sequence[str], machine: str
-) -> dict[Level, Counts]:
+) -> dict[Level, Places]:
     """Return the successes of each model, at levels of the others, for each level of a factor."""
-    counts: dict[Level, Counts] = {}
+    counts: dict[Level, Places] = {}
     for row in rows:
         which = row.model, row.factors.get(machine, 0)
         place = which, tuple(row.factors[other] for other in others)
@@ -162,25 +205,27 @@ def _by_level(
     return counts
 
 
-def _losses(reference: Counts, level: Counts) -> tuple[NDArray[np.float64], float]:
+def _losses(reference: Places, level: Places) -> tuple[NDArray[np.float64], float, Counts, Counts]:
     """Return the mean loss of each model on each machine, over places where both were measured.
 
     A level that a cliff added stands at some of the others only, and jobs differ in number: means
     of all rows of each level would differ by these. The second value is the error of the mean of
     the runs alone, of one success and one failure more at each place, for models that all lose the
-    same and so show no spread.
+    same and so show no spread; the others are the counts of the reference and of the level.
     """
-    lost: dict[tuple[str, Level], list[float]] = {}
-    variance: dict[tuple[str, Level], list[float]] = {}
+    lost: dict[tuple[str, Level], list[tuple[float, ...]]] = {}
     for place in sorted(reference.keys() & level.keys()):
-        (hits, runs), (hits_here, runs_here) = reference[place], level[place]
-        lost.setdefault(place[0], []).append(hits / runs - hits_here / runs_here)
-        of_runs = variance_of(hits, runs) + variance_of(hits_here, runs_here)
-        variance.setdefault(place[0], []).append(of_runs)
-    squares = [np.mean(found) / len(found) for found in variance.values()]
+        before, after = reference[place], level[place]
+        of_runs = variance_of(*before) + variance_of(*after)
+        loss = before[0] / before[1] - after[0] / after[1]
+        lost.setdefault(place[0], []).append((loss, of_runs, *before, *after))
     n_machines = max(len({number for _, number in lost}), 1)
-    means = np.array([float(np.mean(found)) for found in lost.values()])
-    return means.reshape(-1, n_machines), math.sqrt(sum(squares)) / max(len(squares), 1)
+    means = np.array([np.mean(found, axis=0) for found in lost.values()]).reshape(-1, 6)
+    sizes = np.array([len(found) for found in lost.values()])
+    least = math.sqrt(float((means[:, 1] / sizes).sum())) / max(len(sizes), 1)
+    shape = (-1,) if n_machines == 1 else (-1, n_machines)
+    counts = (means[:, 2:].T * sizes).reshape(4, *shape)
+    return means[:, 0].reshape(shape), least, (counts[0], counts[1]), (counts[2], counts[3])
 
 
 def variance_of(successes: Any, runs: Any) -> Any:
@@ -189,13 +234,16 @@ def variance_of(successes: Any, runs: Any) -> Any:
     return p * (1 - p) / runs
 
 
-def holm(p_values: Sequence[float], error_rate: float) -> list[bool]:
-    """Return which hypotheses are rejected by Holm's step-down procedure."""
-    order, rejected = np.argsort(p_values), [False] * len(p_values)
-    for rank, k in enumerate(order.tolist()):
-        if p_values[k] > error_rate / (len(p_values) - rank):
+def holm(tests: Sequence[Test], error_rate: float) -> list[bool]:
+    """Return which tests reject their hypothesis, by Holm's procedure."""
+    left, rejected = list(range(len(tests))), [False] * len(tests)
+    while left:
+        found = [k for k in left if tests[k](error_rate / len(left))]
+        if not found:
             break
-        rejected[k] = True
+        for k in found:
+            rejected[k] = True
+        left = [k for k in left if not rejected[k]]
     return rejected
 
 

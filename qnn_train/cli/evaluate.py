@@ -27,8 +27,8 @@ def evaluate(model: Path, data: Path, picture: Path | None, json_file: Path | No
     """Measure a model that `qnn-train fit` has saved on a table with right answers.
 
     Classes: accuracy with Wilson's interval, balanced accuracy, confusion matrix, and calibration,
-    in bins of the probability of the predicted class. Numbers: R² and root mean squared error with
-    bootstrap intervals. Both: how much better the model was on its training rows.
+    in bins of the probability of the predicted class. Numbers: R² and root mean squared error, with
+    intervals. Both: how much better the model was on its training rows.
 
     \b
     Examples:

@@ -74,8 +74,11 @@ def test_a_difference_is_told_with_its_direction_and_its_time():
     assert first["is_shown"]
     assert "most succeeds more often than few: 65.0 points [" in first["verdict"]
     assert first["times"]["value"] == pytest.approx(2 * np.log(0.75) / np.log(0.1))
-    assert second["times"] is None
+    assert second["times"]["high"] < 1
+    assert "; the first takes at most 0.102 times as long" in second["verdict"]
+    assert differences([none, most])[0]["times"]["low"] > 1
     assert third["is_shown"]
+    assert differences([none, machine("none too", 0)])[0]["times"] is None
     same = differences([few, machine("other", 12)])
     assert "undecided" in same[0]["verdict"]
 

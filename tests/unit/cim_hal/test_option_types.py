@@ -104,6 +104,13 @@ def test_targets_are_not_loaded():
         assert (config.driver, config.target) == (text, text)
 
 
+def test_a_dash_is_no_file_to_write(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(click.BadParameter, match="not written to standard output"):
+        OutputFile().convert("-", None, None)
+    assert OutputFile().convert("./-", None, None) == tmp_path / "-"
+
+
 def test_only_a_dash_alone_is_a_stream(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("-").write_text("1 0\n")

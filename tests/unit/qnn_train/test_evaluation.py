@@ -31,7 +31,17 @@ def test_balanced_accuracy_counts_classes_alike():
     shares = np.tile([0.9, 0.1], (100, 1))
     found = ClassScores.of(answers, np.array([0, 1]), shares, np.zeros(100, dtype=int))
     assert found.accuracy.value == 0.9
-    assert found.balanced_accuracy == Interval(0.5, 0.5, 0.5)
+    ten = wilson(0.0, 10)  # the rarer class has nearly all of the width
+    assert found.balanced_accuracy.value == 0.5
+    assert found.balanced_accuracy.high == pytest.approx(0.5 + ten.high / 2)
+    assert 0.47 < found.balanced_accuracy.low < 0.49
+
+
+def test_the_error_of_a_number_is_known_to_a_factor():
+    found = RealScores.of(np.zeros(50), np.random.default_rng(1).normal(size=50)).rmse
+    assert found.high / found.value == pytest.approx(found.value / found.low)
+    assert found.low < 1 < found.high
+    assert RealScores.of(np.zeros(1), np.ones(1)).rmse.high == np.inf
 
 
 def test_scores_of_numbers():

@@ -38,6 +38,7 @@ def test_a_module_and_factory_make_a_driver():
         ("emulater", "did you mean emulator. cim-hal list shows all"),
         ("no_such_module:make", "No module named 'no_such_module'"),
         ("our_lab:absent", "has no attribute 'absent'"),
+        ("our_lab:numbr", "did you mean number"),
         ("our_lab:number", "is a int"),
         ("our_lab:broken", "did not start: OSError: no laser"),
         ("our_lab:other", "made a object"),

@@ -41,10 +41,7 @@ def test_a_region_is_said_by_the_levels_of_the_first_factor():
 @pytest.mark.slow
 @pytest.mark.parametrize("concentration", [1, 1e6])
 def test_points_that_are_just_not_safe_are_rarely_called_so(concentration):
-    at_least, n_models = (
-        0.5,
-        20,
-    )  # others, and more studies: benchmarks/interval_coverage.py --region
+    at_least, n_models = 0.5, 20  # others, and more studies: benchmarks/figure_coverage.py
     rng, n_studies, wrong = np.random.default_rng(n_models), 60, 0
     shape = at_least * concentration, (1 - at_least) * concentration
     for _ in range(n_studies):

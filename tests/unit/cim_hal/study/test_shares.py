@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 from scipy.special import betaincinv, ndtr
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 
-from cim_hal.study.shares import Interval, of_models, repeats, share_of, wilson
+from cim_hal.study.shares import Interval, mean_of, of_models, repeats, share_of, wilson
 
 
 @pytest.mark.parametrize(("right", "count"), [(0, 10), (81, 263), (10, 10)])
@@ -62,8 +62,34 @@ def test_repeats_fall_with_the_share_and_are_infinite_without_a_success():
 
 def test_shares_that_are_known_have_wilsons_interval():
     found = of_models([1, 1, 1, 0, 1])
-    wilson = binomtest(4, 5).proportion_ci(method="wilson")
-    assert (found.low, found.high) == pytest.approx((wilson.low, wilson.high))
+    bound = binomtest(4, 5).proportion_ci(0.9, method="exact")  # 5 % on each side: it is wider
+    assert (found.low, found.high) == pytest.approx((bound.low, bound.high))
+
+
+def test_the_mean_of_what_is_not_negative_is_known_to_a_factor():
+    found = mean_of(np.array([0.1, 0.2, 0.3, 0.4, 0.5]))
+    half = 2.776445 * np.std([0.1, 0.2, 0.3, 0.4, 0.5], ddof=1) / math.sqrt(5)
+    assert (found.low, found.high) == pytest.approx((0.3 * math.exp(-half / 0.3), 0.09 / found.low))
+    for unknown in ([0.3], [0.0, 0.0]):
+        assert (mean_of(np.array(unknown)).low, mean_of(np.array(unknown)).high) == (0, math.inf)
+
+
+@pytest.mark.parametrize("concentration", [0.5, 2.0])  # of a gamma distribution
+def test_the_interval_of_a_mean_holds_it_for_skewed_quantities(concentration):
+    drawn = np.random.default_rng(1).gamma(concentration, 1 / concentration, (2000, 20))
+    ends = np.array([(found.low, found.high) for found in map(mean_of, drawn)])
+    assert (
+        (ends[:, 0] <= 1) & (ends[:, 1] >= 1)
+    ).mean() > 0.92  # Student's of the mean: .897, .932
+
+
+@pytest.mark.parametrize("count", [5, 16, 64, 320])
+def test_the_interval_of_a_share_covers_rare_successes_too(count):
+    """Exact, over shares from .001 to .999: Wilson's alone falls to .83."""
+    hits, shares = np.arange(count + 1), np.geomspace(0.001, 0.5, 60)
+    low, high = np.array([(e.low, e.high) for e in (wilson(k / count, count) for k in hits)]).T
+    held = (low <= shares[:, None]) & (shares[:, None] <= high)
+    assert (held * binom.pmf(hits, count, shares[:, None])).sum(axis=1).min() > 0.92
 
 
 # A Beta of concentration 1 has many models near 0 and near 1; one of 1e6 has equal models. Other

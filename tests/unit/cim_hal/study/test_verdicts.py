@@ -9,7 +9,7 @@ import pytest
 
 from cim_hal import Capabilities
 from cim_hal.study.rows import Row
-from cim_hal.study.verdicts import Difference, references_of, verdicts
+from cim_hal.study.verdicts import Difference, holm, references_of, verdicts
 
 
 def row(level: float, model: int, successes: int, runs: int = 64) -> Row:
@@ -60,7 +60,7 @@ def test_levels_are_compared_at_the_same_levels_of_the_others():
 
 @pytest.mark.parametrize(
     ("runs", "hits", "verdict"),
-    [(4, 4, "undecided"), (4, 3, "undecided"), (64, 64, "as good"), (64, 0, "degrades")],
+    [(4, 4, "undecided"), (4, 3, "undecided"), (64, 64, "undecided"), (64, 0, "degrades")],
 )
 def test_models_that_all_lose_the_same_show_nothing_in_few_runs(runs, hits, verdict):
     found = [row(0, k, runs, runs) for k in range(12)] + [row(1, k, hits, runs) for k in range(12)]
@@ -119,7 +119,24 @@ def test_the_reference_is_the_default_or_most_bits_and_not_the_best():
 
 
 def test_pairs_that_all_differ_alike_are_as_uncertain_as_their_runs():
-    alike = Difference.of(np.full(5, 0.1), least=0.05)
-    assert alike.interval == pytest.approx((0.1 - 2.776 * 0.05, 0.1 + 2.776 * 0.05), abs=1e-4)
-    alone = Difference.of(np.array([0.1]), least=0.05)
-    assert alone.p_value(alone.mean) == 0.5
+    counts = (np.full(5, 32), np.full(5, 64))
+    alike = Difference.of(np.full(5, 0.1), 0.05, counts, counts)
+    assert alike.ends(0.95) == pytest.approx((0.1 - 2.776 * 0.05, 0.1 + 2.776 * 0.05), abs=1e-4)
+    alone = Difference.of(np.array([0.1]), 0.05, counts, counts)
+    assert not alone.is_above(0)(0.49)
+
+
+def test_models_that_never_fail_do_not_show_that_none_loses():
+    """A model in twenty loses all: most sets of twelve have none, and are all at 64 of 64."""
+    said = {
+        n: verdicts([row(level, k, 64) for level in (0, 1) for k in range(n)], {"noise": 0})[0]
+        for n in (12, 100)
+    }
+    assert said[12]["high"] == pytest.approx(1 - 0.025 ** (1 / 12))
+    assert [said[n]["equal"] for n in said] == [False, True]
+
+
+@pytest.mark.parametrize(("second", "n_rejected"), [(0.2, 0), (0.009, 4)])
+def test_holms_procedure_goes_on_with_what_is_left(second, n_rejected):
+    p_values = [0.011, second, 0.013, 0.012, 0.6]  # .011 > .05/5; .009 < .05/5, .011 < .05/4, ...
+    assert sum(holm([lambda rate, p=p: p <= rate for p in p_values], 0.05)) == n_rejected
