@@ -1,6 +1,7 @@
-"""The page of all options of all dynamics, written from what the code declares.
+"""Tables written from what the code declares: options of dynamics, and fields of capabilities.
 
-    python docs/option_tables.py    write docs/reference/options.md
+    python docs/option_tables.py    write docs/reference/options.md, and the table of Capabilities
+                                    in docs/how-to/write-a-driver.md
 
 `tests/unit/emulator/test_options.py` compares.
 """
@@ -8,26 +9,31 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import re
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import emulator
+from cim_hal import Capabilities
 from emulator.options import options_of, properties_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from emulator.options import Option
 
 PAGE = Path(__file__).parent / "reference/options.md"
+DRIVER_PAGE = Path(__file__).parent / "how-to/write-a-driver.md"
+ATTRIBUTE = re.compile(r"^(\w+) : (.+)\n((?: {4}.+\n?)+)", re.MULTILINE)
 HEAD = """# Options of the dynamics
 
 What a machine is built with, in the order of its settings. A job may change the options that have a range in the column *a job may set*: it says where a search is
 worth its time, and `cim-hal describe` lists it. Valid values are wider. A unit of 1 is a pure number: rates are in loss rates of the cavity's field, amplitudes in those of a
 lone oscillator at twice threshold. The equations are in [](../explanation/dynamics.md); this page is written by `python docs/option_tables.py`.
 """
+FIELD_COLUMNS = ("field", "type", "valid", "default", "what it says")
 COLUMNS = ("option", "default", "valid", "a job may set", "unit", "what it is")
 
 
@@ -42,9 +48,12 @@ def page() -> str:
 
 
 def _table(kind: type[Any]) -> str:
-    rows = [COLUMNS, ("---",) * len(COLUMNS), *_rows(kind)]
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([f"## {kind.__name__}", "", *lines, ""])
+    return "\n".join([f"## {kind.__name__}", "", _table_of(COLUMNS, _rows(kind)), ""])
+
+
+def _table_of(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = itertools.chain([columns, ("---",) * len(columns)], rows)
+    return "\n".join("| " + " | ".join(row) + " |" for row in lines)
 
 
 def _rows(kind: type[Any]) -> Iterator[tuple[str, ...]]:
@@ -92,5 +101,37 @@ def _text(option: Option) -> str:
     return re.sub(r":math:`([^`]*)`", r"$\1$", text).replace("|", "\\|")
 
 
+def driver_page() -> str:
+    """Return the page about drivers with the present table of the fields of `Capabilities`."""
+    before, found, rest = DRIVER_PAGE.read_text().partition("| " + " | ".join(FIELD_COLUMNS))
+    if not found:
+        raise ValueError(f"{DRIVER_PAGE} has no table of capabilities")
+    return before + _table_of(FIELD_COLUMNS, _fields()) + rest[rest.index("\n\n") :]
+
+
+def _fields() -> Iterator[tuple[str, ...]]:
+    schema = Capabilities.model_json_schema()["properties"]
+    for name, kind, text in ATTRIBUTE.findall(inspect.getdoc(Capabilities) or ""):
+        field = Capabilities.model_fields[name]
+        default = "it must be given" if field.is_required() else f"`{field.default!r}`"
+        what = re.sub(r"`+", "`", " ".join(text.split()))
+        yield f"`{name}`", kind, _bounds(schema[name]), default, what
+
+
+def _bounds(schema: dict[str, Any]) -> str:
+    """Return the range that a JSON schema gives a number, if it does."""
+    known = schema | next(iter(schema.get("anyOf", [])), {})
+    match known:
+        case {"minimum": low, "maximum": high}:
+            return f"{low:,} to {high:,}"
+        case {"minimum": low}:
+            return f"{low:,} or more"
+        case {"exclusiveMinimum": low}:
+            return f"more than {low:g}"
+        case _:
+            return ""
+
+
 if __name__ == "__main__":
     PAGE.write_text(page())
+    DRIVER_PAGE.write_text(driver_page())

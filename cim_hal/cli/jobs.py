@@ -20,14 +20,13 @@ from cim_hal.cli.common import (
 )
 from cim_hal.cli.search import write_archive
 from cim_hal.console import say
-from cim_hal.errors import UnknownReferenceError
+from cim_hal.errors import CimError, UnknownReferenceError
 from cim_hal.model.files import read_model
 from cim_hal.option_types import MODEL_FILE, SECONDS, OutputFile
 from cim_hal.protocol.jobs.state import JobState
 
 if TYPE_CHECKING:
     from cim_hal.cli.common import Target
-    from cim_hal.client.job import Job
     from cim_hal.client.session import Session
     from cim_hal.model.files import ModelFile
     from cim_hal.protocol.wire.messages import HeldCouplings, JobInfo
@@ -37,6 +36,7 @@ __all__ = ["couplings", "jobs"]
 NONE_GONE: Mapping[str, JobState] = MappingProxyType({})
 HEADINGS = ("job", "state", "owner", "runs", "age", "bytes", "progress", "reason")
 ACTIONS = ("list", "show", "wait", "result", "cancel", "ack")
+COMPLETE = 32  # characters of the id of a job
 
 
 @click.command()
@@ -87,8 +87,9 @@ def jobs(
 ) -> None:
     """List your jobs on the server TARGET, or wait for, fetch or end some of them.
 
-    JOB is the id of a job or an unambiguous prefix of it. Acknowledging a job (ack) deletes its
-    result; the server remembers its key, so that the job never runs again.
+    JOB is the id of a job or an unambiguous prefix of it. An operator also lists, shows and cancels
+    the jobs of others. Acknowledging a job (ack) deletes its result; the server remembers its key,
+    so that the job never runs again.
 
     \b
     Examples:
@@ -103,6 +104,9 @@ def jobs(
     if action == "result" and (model_path is None or len(job_ids) > 1):
         raise click.UsageError("result needs one JOB and the --model that was submitted")
     file = None if model_path is None else read_model(model_path, format=model_format)
+    if action == "cancel" and all(len(job_id) == COMPLETE for job_id in job_ids):
+        _cancel(machine, job_ids, as_json=as_json)
+        return
     with machine.open() as session:
         if action == "list":
             _show_jobs(session.jobs(*states), as_json=as_json)
@@ -112,9 +116,24 @@ def jobs(
         if action == "result" and file is not None:
             _fetch(session, found[0], file, out_path, timeout_s, as_json=as_json)
             return
-        states_of = {name: _act(session.job(name), action, timeout_s) for name in found}
+        seen = {info.job: info.state for info in known}
+        states_of = {name: _act(session, name, action, timeout_s, seen) for name in found}
         kept = [info for info in session.jobs() if info.job in states_of]
     gone = {name: state for name, state in states_of.items() if name not in {i.job for i in kept}}
+    _show_jobs(kept, gone, as_json=as_json)
+
+
+def _cancel(machine: Target, job_ids: Sequence[str], *, as_json: bool) -> None:
+    """Cancel jobs by complete ids: without a session, so that it works whatever is used up."""
+    with machine.connect() as session:
+        states = {job_id: session.cancel(job_id) for job_id in job_ids}
+        try:
+            kept = [info for info in session.jobs() if info.job in states]
+        except CimError:  # no session is left to list jobs
+            facts = [{"job": job, "state": state.value} for job, state in states.items()]
+            print_json(facts) if as_json else say(*(f"{f['job']}: {f['state']}" for f in facts))
+            return
+    gone = {job: state for job, state in states.items() if job not in {info.job for info in kept}}
     _show_jobs(kept, gone, as_json=as_json)
 
 
@@ -143,16 +162,23 @@ def _fetch(
     say(f"{len(samples)} runs, best energy {samples.best_energy:.10g}")
 
 
-def _act(job: Job, action: str, timeout_s: float | None) -> JobState:
+def _act(
+    session: Session,
+    job_id: str,
+    action: str,
+    timeout_s: float | None,
+    seen: Mapping[str, JobState],
+) -> JobState:
+    """Do what only the owner of a job may, or what an operator may with any that it has `seen`."""
     match action:
         case "wait":
-            return job.wait(timeout_s)
+            return session.job(job_id).wait(timeout_s)
         case "cancel":
-            return job.cancel()
+            return session.cancel(job_id)
         case "ack":
-            return job.acknowledge()
+            return session.job(job_id).acknowledge()
         case _:
-            return job.state
+            return seen.get(job_id) or session.job(job_id).state
 
 
 def _found_job(known: Sequence[JobInfo], beginning: str) -> str:
@@ -160,7 +186,7 @@ def _found_job(known: Sequence[JobInfo], beginning: str) -> str:
     found = [info.job for info in known if info.job.startswith(beginning)]
     if len(found) == 1:
         return found[0]
-    if len(beginning) == 32:
+    if len(beginning) == COMPLETE:
         return beginning
     raise click.UsageError(f"{len(found)} of your jobs on the server begin with {beginning}")
 
@@ -168,7 +194,7 @@ def _found_job(known: Sequence[JobInfo], beginning: str) -> str:
 def _show_jobs(
     kept: Sequence[JobInfo], gone: Mapping[str, JobState] = NONE_GONE, *, as_json: bool
 ) -> None:
-    """Print jobs, and the last known state of those whose results are gone."""
+    """Print jobs, and the last known state of those that are not listed."""
     if as_json:
         facts = [info.model_dump(mode="json") for info in kept]
         facts += [{"job": job, "state": state.value, "gone": True} for job, state in gone.items()]

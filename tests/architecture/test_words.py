@@ -1,4 +1,4 @@
-"""One language: what the glossary retired is used nowhere."""
+"""One language: retired names and words are used nowhere."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from itertools import chain
 import pytest
 from source_tree import ROOT, Module, modules, other_modules, words_of
 
-GLOSSARY = ROOT / "docs/development/glossary.md"
+RETIRED = ROOT / "docs/development/retired.md"
 CHANGELOG = ROOT / "docs/changelog.md"  # says what was renamed
 
 
 @cache
 def retired(title: str) -> dict[str, str]:
-    """Return the rows of one table of the glossary: what is retired, and what is said instead."""
-    text = GLOSSARY.read_text(encoding="utf-8")
+    """Return the rows of one table: what is retired, and what is said instead."""
+    text = RETIRED.read_text(encoding="utf-8")
     section = re.search(rf"^## {title}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
-    assert section, f"{GLOSSARY.name} has no section {title!r}"
+    assert section, f"{RETIRED.name} has no section {title!r}"
     rows = re.findall(r"^\| (`[^|]+`) \| ([^|]+) \|$", section[1], re.MULTILINE)
     return {name: instead for names, instead in rows for name in re.findall(r"`([^`]+)`", names)}
 
@@ -30,7 +30,7 @@ def complaints(text: str, words: dict[str, str]) -> list[str]:
 
 
 @pytest.mark.parametrize("title", ["Retired names", "Retired words"])
-def test_the_glossary_lists_what_is_retired(title):
+def test_the_page_lists_what_is_retired(title):
     assert len(retired(title)) > 20
 
 
@@ -58,5 +58,5 @@ def test_no_retired_word_is_in_the_docs():
     words = retired("Retired words")
     folders = (ROOT / "benchmarks", ROOT / "docs")
     for page in chain(ROOT.glob("*.md"), *(folder.rglob("*.md") for folder in folders)):
-        if "_build" not in page.parts and page not in (GLOSSARY, CHANGELOG):
+        if "_build" not in page.parts and page not in (RETIRED, CHANGELOG):
             assert complaints(page.read_text(encoding="utf-8"), words) == [], page

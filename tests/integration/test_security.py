@@ -205,8 +205,12 @@ def test_an_observer_may_describe_and_not_sample(serving, authenticator, keys_of
 
 
 def test_an_operator_ends_the_job_of_a_user_and_another_user_does_not(
-    serving, authenticator, keys_of
+    serving, authenticator, keys_of, run
 ):
+    def jobs(name: str, *arguments: str) -> tuple[int, str, str]:
+        keys = (f"--{what.replace('_', '-')}={path}" for what, path in keys_of(name).items())
+        return run("jobs", endpoint, *arguments, *keys)
+
     with (
         serving(Patient(), authenticator=authenticator) as endpoint,
         open_device(endpoint, **keys_of("alice")) as alice,
@@ -216,9 +220,16 @@ def test_an_operator_ends_the_job_of_a_user_and_another_user_does_not(
         job = alice.submit(PAIR, LONG)
         with pytest.raises(UnknownReferenceError):
             bob.cancel(job.id)
-        assert olga.cancel(job.id) in {"stopping", "cancelled"}
-        with pytest.raises(JobCancelledError):
-            job.result()
+        assert "0 of your jobs" in jobs("bob", "cancel", job.id[:8])[2]
+        assert "the server does not know that job" in jobs("bob", "cancel", job.id)[2]
+        assert job.id[:12] in jobs("olga", "show", job.id)[1]
+        later = alice.submit(PAIR, LONG), alice.submit(PAIR, LONG)
+        assert olga.cancel(later[0].id) in {"stopping", "cancelled"}
+        for name in (job.id, later[1].id[:8]):  # from the shell, by id and by prefix
+            assert jobs("olga", "cancel", name)[0] == 0
+        for each in (job, *later):
+            with pytest.raises(JobCancelledError):
+                each.result()
 
 
 def test_a_client_taken_out_of_the_file_is_out_at_once(serving, authenticator, keys_of, folder):

@@ -314,6 +314,7 @@ def test_the_tables_of_options_in_the_documentation_are_those_of_the_code():
     spec.loader.exec_module(tables)
     page = (folder / "reference/options.md").read_text()
     assert page == tables.page(), "run: python docs/option_tables.py"
+    assert tables.DRIVER_PAGE.read_text() == tables.driver_page(), "run it"
     assert all(f"## {kind.__name__}" in page for kind in exported())
 
 
