@@ -387,7 +387,7 @@ class JobUpdates:
 
 def _still(status: JobStatus, timeout_s: float | None) -> JobTimeoutError:
     return JobTimeoutError(
-        f"the job is still {status.state} after {timeout_s:g} s",
+        f"the job is still {status.state} after {timeout_s:.3g} s",
         hint="wait again, or cancel it",
         job=status.job,
     )
