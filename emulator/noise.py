@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from emulator.kernel import fused, inlined, kernel
+from emulator.kernel import fused, inlined, kernel, kernel_part
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -194,7 +194,7 @@ def _pair_of_key(key: NoiseKey, round_trip: Any, pair: Any, run: Any) -> tuple[A
 _KEYS = np.uint32(0xFFFFFFFF)
 
 
-@kernel
+@kernel_part
 def _another_key(key: NoiseKey, place: Any) -> NoiseKey:
     low, high = threefry(key[0], key[1], _KEYS, np.uint32(place))
     return NoiseKey(low, high)

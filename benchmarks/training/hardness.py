@@ -3,6 +3,8 @@
     python benchmarks/training/hardness.py measure --problems 5
     python benchmarks/training/hardness.py tables docs/explanation
     python benchmarks/training/hardness.py plot docs/_static/hardness.png
+    python benchmarks/training/hardness.py --rows AGAIN measure --problems 1
+    python benchmarks/training/hardness.py again AGAIN docs/explanation/_hardness_again.txt
 
 Each problem of each kind of `subproblems` is solved by every method for at least a quarter of a
 second of CPU time, one thread. Gaps are to the best value that any of them or eight long annealings
@@ -334,6 +336,28 @@ def tables(options: argparse.Namespace) -> None:
         file.write_text("\n".join(lines) + "\n")
 
 
+def again(options: argparse.Namespace) -> None:
+    """Write a table of problems that were measured twice: mean gaps at equal seconds."""
+    methods = [*HOST[1:3], *(name + POLISHED for name in MACHINES)]
+    files = [
+        {(row.kind, row.number, row.method): 100 * row.gaps[2] for row in read(path)}
+        for path in (options.rows, options.again)
+    ]
+    lines = ["| kind | problems | " + " | ".join(map(_label, methods)) + " |"]
+    lines.append("|---" * (2 + len(methods)) + "|")
+    for kind in KINDS:
+        numbers = sorted({key[1] for key in files[1] if key[0] == kind})
+        cells = [kind, f"{len(numbers)}"]
+        for method in methods if numbers else ():
+            keys = [(kind, number, method) for number in numbers]
+            known = all(key in file for key in keys for file in files)
+            means = [_number(np.mean([file[key] for key in keys])) for file in files if known]
+            cells.append(" → ".join(means))
+        if numbers:
+            lines.append("| " + " | ".join(cells) + " |")
+    options.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def plot(options: argparse.Namespace) -> None:
     """Draw the gaps of all methods at equal seconds, a line for each kind."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -391,6 +415,10 @@ def main() -> None:
     writing = commands.add_parser("tables")
     writing.add_argument("folder", type=Path)
     writing.set_defaults(command=tables)
+    repeating = commands.add_parser("again")
+    repeating.add_argument("again", type=Path, help="rows that were measured again")
+    repeating.add_argument("out", type=Path)
+    repeating.set_defaults(command=again)
     drawing = commands.add_parser("plot")
     drawing.add_argument("out", type=Path)
     drawing.set_defaults(command=plot)

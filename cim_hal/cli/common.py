@@ -15,9 +15,6 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from cim_hal.atomic_files import replacing
 from cim_hal.console import say
@@ -27,7 +24,8 @@ from cim_hal.option_types import Target as TargetType
 from cim_hal.text import printable
 
 if TYPE_CHECKING:
-    from rich.progress import ProgressColumn
+    from rich.console import Console
+    from rich.progress import Progress, ProgressColumn
 
     from cim_hal.client.session import Session
     from cim_hal.machine.config import MachineConfig
@@ -253,6 +251,8 @@ def progress_on(console: Console, *columns: ProgressColumn) -> Progress:
 
     Without `columns` it shows the description and a bar; the time that has passed comes last.
     """
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
     shown = columns or (TextColumn("{task.description}"), BarColumn())
     return Progress(
         *shown,
@@ -270,12 +270,16 @@ def print_json(facts: object) -> None:
 
 def output_console() -> Console:
     """Return standard output; a table is cut for the width of a terminal only."""
+    from rich.console import Console
+
     console = Console(markup=False)
     return console if console.is_terminal else Console(markup=False, width=MAX_WIDTH)
 
 
 def print_table(*headings: str, rows: Iterable[Iterable[str]], title: str = "") -> None:
     """Print a table of words, which are taken as they are, without what a terminal would obey."""
+    from rich.table import Table
+
     table = Table(*headings, title=printable(title), title_justify="left")
     for row in rows:
         table.add_row(*map(printable, row))
@@ -284,6 +288,8 @@ def print_table(*headings: str, rows: Iterable[Iterable[str]], title: str = "") 
 
 def print_properties(title: str, rows: Mapping[str, str]) -> None:
     """Print a table of two columns; rows with an empty value are left out."""
+    from rich.table import Table
+
     shown = printable(title)
     table = Table("property", "value", title=shown, title_justify="left", show_header=False)
     for name, value in rows.items():

@@ -193,6 +193,7 @@ def _show(found: dict[str, Any], folder: Path) -> None:
     say(
         *region,
         *times,
+        *(one["verdict"] for one in found["cliffs"]),
         *lines,
         *(one["verdict"] for one in found["control"]),
         *found["retuned"].get("warnings", ()),
@@ -235,11 +236,12 @@ def _run_s(machines: Sweep, point: Point) -> Any:
 
 
 def _say_plan(plan: dict[str, Any]) -> None:
-    seconds = "" if plan["machine_s"] is None else f", {plan['machine_s']:.3g} s of the machine"
+    seconds = "" if plan["machine_s"] is None else f", {plan['machine_s']:.3g} s of a real machine"
     machines = f" x {plan['machines']} machines" if plan["machines"] > 1 else ""
     what = f"{plan['points']} points x {plan['models']} models{machines} = {plan['jobs']} jobs"
-    limit = f"at most {plan['most_runs']} runs until every interval is as narrow as asked for"
-    say(f"{plan['device']}: {what}", f"{plan['runs']} runs{seconds}; {limit}")
+    limit = f"; at most {plan['most_runs']} until every interval is as narrow as asked for"
+    is_limited = plan["most_runs"] > plan["runs"]
+    say(f"{plan['device']}: {what}", f"{plan['runs']} runs{seconds}{limit if is_limited else ''}")
 
 
 def _again(

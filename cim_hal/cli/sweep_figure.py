@@ -34,7 +34,7 @@ def figure_of(summary: dict[str, Any]) -> Figure:
     maps = _maps(summary, others)[:MAX_PANELS]
     n = len(panels) + len(maps)
     rows, columns = -(-n // 2), min(n, 2)
-    figure = Figure(figsize=(6.4 * columns, 4.4 * rows), dpi=120, layout="constrained")
+    figure = Figure(figsize=(6.4 * columns, 4.8 * rows), dpi=120, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis, (factor, by, title, group) in zip(axes, panels, strict=False):
         _curves(axis, group, summary, factor, by, title)
@@ -133,7 +133,7 @@ def _groups(
     def at(point: dict[str, Any]) -> str:
         return ", ".join(f"{name} = {level_text(point['factors'][name])}" for name in names)
 
-    ordered = sorted(points, key=at)
+    ordered = sorted(points, key=lambda point: [point["factors"][name] for name in names])
     return [(name, list(group)) for name, group in itertools.groupby(ordered, key=at)]
 
 
@@ -168,8 +168,17 @@ def _curves(  # noqa: PLR0917  what is drawn, and by what
     if levels and min(levels) > 0 and max(levels) >= WIDE * min(levels):
         axis.set_xscale("log")
     _control_line(axis, summary, points)
-    axis.legend(fontsize=9)
+    _legend(axis)
     _labels(axis, summary)
+
+
+def _legend(axis: Axes) -> None:
+    """Put the legend below the axis and its name, where it covers no point."""
+    from matplotlib.transforms import ScaledTranslation
+
+    below = axis.transAxes + ScaledTranslation(0, -0.45, axis.figure.dpi_scale_trans)  # inches
+    style = {"loc": "upper center", "bbox_to_anchor": (0.5, 0), "bbox_transform": below}
+    axis.legend(fontsize=9, ncols=2, frameon=False, **style)
 
 
 def _labels(axis: Axes, summary: dict[str, Any]) -> None:

@@ -27,11 +27,12 @@ BOUNDS = (
 )
 ERRORS = (
     "Each kind of verdict (degrades, improves, as good) has Holm's correction over the study: any "
-    "of them is wrong in 5 % of studies at most. Undecided is no statement."
+    "of them is wrong in 5 % of studies at most. The intervals beside them have none, so one "
+    "without zero may stand beside undecided. Undecided is no statement."
 )
 CONTROLS = (
     "Better and worse have Holm's correction over the study: any of them is wrong in 5 % of "
-    "studies at most. Undecided is no statement."
+    "studies at most; the intervals beside them have none. Undecided is no statement."
 )
 MACHINES = (
     "Machines are drawn as models are: intervals hold for all machines of the kind too. Quantiles "
@@ -99,7 +100,7 @@ def _page(summary: dict[str, Any], study: str, svg: str, width: float) -> str:
         _list("Verdicts", [found["verdict"] for found in summary["verdicts"]], ERRORS),
         _list("Against the control", [found["verdict"] for found in summary["control"]], CONTROLS),
         _list("Where other settings suit each level", summary["retuned"].get("warnings", [])),
-        _list("Cliffs", [_cliff(found, summary["figure"]) for found in summary["cliffs"]]),
+        _list("Cliffs", [found["verdict"] for found in summary["cliffs"]]),
         _table(summary),
         _quantiles(summary["points"]),
         f"<h2>The study</h2><pre>{html.escape(study)}</pre>",
@@ -141,14 +142,6 @@ def _made(summary: dict[str, Any]) -> str:
         f"Rows by {', '.join(summary['software'])}. cim-hal sweep --row N DIR runs the job of a "
         "row again, and says whether it gave the same spins."
     )
-
-
-def _cliff(found: dict[str, Any], figure: str) -> str:
-    at = ", ".join(f"{name} = {level_text(level)}" for name, level in found["at"].items())
-    what = f"{found['factor']}{', ' + at if at else ''}: {figure} crosses {found['threshold']:g}"
-    if found["level"] is None:
-        return f"{what} nowhere between the levels"
-    return f"{what} at {found['level']:.4g}, between {found['low']:.4g} and {found['high']:.4g}"
 
 
 def _list(title: str, lines: Sequence[str], note: str = "") -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numbers
 import operator
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -139,6 +139,9 @@ def real_couplings(
     `real_array`. Adding is what scipy says of entries given twice.
     """
     if not is_sparse(J):
+        if isinstance(J, Mapping):
+            fill = f"fill a matrix: {name} = np.zeros((n, n)), and {name}[i, j] = value of a pair"
+            raise error(f"{name} is not an array of real numbers: it is a dict", hint=fill)
         if keeps_small and type(J) is np.ndarray and J.dtype in SMALL:
             return np.array(J, order="C")
         return real_array(name, J, error)

@@ -304,7 +304,7 @@ class IsingModel:
                 hint=f"the last axis must be {self.n_spins}",
             )
         if not (np.abs(sigma) == 1).all():
-            raise ModelError("spins must be -1 or +1")
+            raise ModelError("spins must be -1 or +1", hint="of bits x, 0 or 1, they are 2 x - 1")
         return sigma
 
 

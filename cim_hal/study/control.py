@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cim_hal.study.plan import level_text
-from cim_hal.study.verdicts import Difference, decide, variance_of
+from cim_hal.study.verdicts import Difference, decide, undecided, variance_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -82,7 +82,8 @@ def _compared(machines: Sweep, rows: dict[str, Row], point: Point) -> dict[str, 
 def _sentence(found: dict[str, Any]) -> str:
     at = ", ".join(f"{name} = {level_text(level)}" for name, level in found["factors"].items())
     gained, low, high = (100 * found[name] for name in ("gained", "gained_low", "gained_high"))
-    kind = "better" if found["better"] else "worse" if found["worse"] else "undecided"
+    unknown = undecided(is_clear=not low <= 0 <= high)
+    kind = "better" if found["better"] else "worse" if found["worse"] else unknown
     control = found["control"][METHOD]
     return (
         f"{at}: {kind} against the control {control}, {gained:.1f} points [{low:.1f}, {high:.1f}]"

@@ -21,7 +21,7 @@ from cim_hal.study.rows import RowFile
 from cim_hal.study.shares import Interval, repeats, wilson
 from cim_hal.study.solution_times import run_seconds, solution_time
 from cim_hal.study.sweep import Sweep
-from cim_hal.study.verdicts import holm
+from cim_hal.study.verdicts import holm, undecided
 
 if TYPE_CHECKING:
     from cim_hal.machine.config import MachineConfig
@@ -241,7 +241,8 @@ def _sentence(said: dict[str, Any]) -> str:
     )
     more = "more" if said["difference"] > 0 else "less"
     what = f"succeeds {more} often than" if said["is_shown"] else "and"
-    success = f"{one} {what} {other}: {'' if said['is_shown'] else 'undecided, '}{points}"
+    unknown = undecided(is_clear=not said["low"] <= 0 <= said["high"])
+    success = f"{one} {what} {other}: {'' if said['is_shown'] else f'{unknown}, '}{points}"
     times = said["times"]
     if times is None:
         return success

@@ -257,9 +257,10 @@ class Study(FileTable):
     def _check_cliffs(self) -> None:
         for cliff in self.cliff:
             if cliff.factor not in self.factors:
-                raise ValueError(f"cliff: {did_you_mean(cliff.factor, self.factors)}")
+                known = f"those of the file are {', '.join(self.factors)}"
+                raise ValueError(f"cliff.factor: {cliff.factor!r} is no factor; {known}")
             if len(self.numbers(cliff.factor)) < 2:
-                raise ValueError(f"cliff: {cliff.factor} needs two numbers to look between")
+                raise ValueError(f"cliff.factor: {cliff.factor} needs two numbers to look between")
 
     def _check_nuisance(self, nuisance: _Nuisance) -> None:
         if self.models is None or not self.models.family:

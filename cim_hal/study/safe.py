@@ -22,7 +22,8 @@ def safe_places(
     `lows` take a confidence level and return the low end of an interval of success. That any point
     is called safe which is not has at most the probability 1 - `confidence`.
     """
-    tests = [lambda rate, low=low: low(1 - 2 * rate) >= at_least for low in lows]
+    # intervals may have all of their error on one side
+    tests = [lambda rate, low=low: low(1 - rate) >= at_least for low in lows]
     return [k for k, is_safe in enumerate(holm(tests, 1 - confidence)) if is_safe]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from cim_hal.model.enumeration import MAX_SPINS, all_energies
 from cim_hal.study.exhaustion import Survival, disturbed_survivals, survival
 from cim_hal.study.job_factors import WHOLE_JOB_FACTORS
-from cim_hal.study.plan import machine_of
+from cim_hal.study.plan import level_text, machine_of
 from cim_hal.study.quantiles import quantiles_of
 from cim_hal.study.rows import by_point
 from cim_hal.study.safe import safe_places, said_of_region
@@ -233,7 +233,9 @@ def next_level(
     return int(middle) if is_whole else middle
 
 
-def find_cliff(cliff: Cliff, others: Point, points: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def find_cliff(
+    cliff: Cliff, others: Point, points: Sequence[dict[str, Any]], figure: str
+) -> dict[str, Any]:
     """Return what ``summary.json`` says of a cliff at one combination of the other factors."""
     levels = {
         point["factors"][cliff.factor]: Interval(
@@ -244,10 +246,26 @@ def find_cliff(cliff: Cliff, others: Point, points: Sequence[dict[str, Any]]) ->
     }
     found = cliff_of(levels, cliff.threshold)
     said: dict[str, Any] = {"factor": cliff.factor, "threshold": cliff.threshold}
-    said |= {"at": dict(others), "n_levels": len(levels)}
+    said |= {
+        "at": dict(others),
+        "n_levels": len(levels),
+        "verdict": _said_of_cliff(cliff, others, found, figure),
+    }
     if found is None:
         return said | {"level": None, "low": None, "high": None}
     return said | {"level": sum(found.inside) / 2, "low": found.low, "high": found.high}
+
+
+def _said_of_cliff(cliff: Cliff, others: Point, found: Crossing | None, figure: str) -> str:
+    """Return where a figure crosses its threshold, as a sentence."""
+    at = "".join(f", {name} = {level_text(level)}" for name, level in others)
+    what = f"{cliff.factor}{at}: {figure} crosses {cliff.threshold:g}"
+    if found is None:
+        return f"{what} nowhere between the levels"
+    low = "no lower bound" if found.low == -math.inf else f"from {found.low:.4g}"
+    high = "no upper bound" if found.high == math.inf else f"to {found.high:.4g}"
+    inside = "between {:.4g} and {:.4g}".format(*found.inside)
+    return f"{what} {inside}; 95 %: {low}, {high}"
 
 
 def _holds(interval: Interval, threshold: float) -> bool:
@@ -283,7 +301,7 @@ def summary(sweep: Sweep, rows: dict[str, Row], points: Sequence[Point]) -> dict
         "machine": sweep.capabilities.model_dump(mode="json"),
         "points": found,
         "cliffs": [
-            find_cliff(cliff, others, found)
+            find_cliff(cliff, others, found, _figure(study))
             for cliff in study.cliff
             for others in _combinations(found, cliff.factor)
         ],

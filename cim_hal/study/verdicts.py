@@ -24,6 +24,7 @@ __all__ = [
     "decide",
     "holm",
     "references_of",
+    "undecided",
     "variance_of",
     "verdicts",
 ]
@@ -247,6 +248,11 @@ def holm(tests: Sequence[Test], error_rate: float) -> list[bool]:
     return rejected
 
 
+def undecided(*, is_clear: bool) -> str:
+    """Return the verdict where nothing is shown; `is_clear`: the interval alone would show it."""
+    return "undecided after Holm's correction" if is_clear else "undecided"
+
+
 def _sentence(found: dict[str, Any], figure: str) -> str:
     what = (
         f"{found['factor']} = {level_text(found['level'])} against {level_text(found['reference'])}"
@@ -255,7 +261,8 @@ def _sentence(found: dict[str, Any], figure: str) -> str:
     lost = f"{lost:.1f} points lost [{low:.1f}, {high:.1f}]"
     margin = f"{100 * MARGIN:.0f} points"
     if not (found["degrades"] or found["improves"]):
-        said = f"as good, to {margin}" if found["equal"] else "undecided"
+        is_clear = not low <= 0 <= high or -MARGIN < found["low"] <= found["high"] < MARGIN
+        said = f"as good, to {margin}" if found["equal"] else undecided(is_clear=is_clear)
         return f"{what}: {said}, {lost}"
     within = f" by less than {margin}" if found["equal"] else ""
     return f"{what}: {figure} {'degrades' if found['degrades'] else 'improves'}{within}, {lost}"

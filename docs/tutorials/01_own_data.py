@@ -57,6 +57,17 @@ assert samples.best_energy == -10.5
 assert (hits := samples.success_probability(-10.5)) > 0.9, hits
 
 # %%
+# A QUBO, :math:`x^T Q x` of bits that are 0 or 1, is a model too, and spins become its bits again.
+# Of this one, exactly one of three bits is best set, the last:
+
+Q = [[-1, 2, 2], [0, -1, 2], [0, 0, -1.5]]
+found = session.sample(IsingModel.from_qubo(Q), n_runs=16, seed=1)
+x = (found.best + 1) // 2
+print(x, found.best_energy)
+assert x.tolist() == [0, 0, 1]
+assert found.best_energy == -1.5
+
+# %%
 # The record says how the model was fitted to the machine, and the seed repeats the run exactly.
 
 report = samples.record.lowering

@@ -62,8 +62,8 @@ for point in found["points"]:
 #
 # The bands hold 95 % *for all models of this kind*: models are drawn, runs of one model are not
 # independent evidence. ``report.html``, which the command writes, has this picture and more. The
-# grey line is no machine at all. It is an exact optimizer of the rounded models: what is lost below
-# it, rounding has lost.
+# grey line is no machine at all. It is an exact optimizer of the rounded models: what is missing
+# above it, rounding has lost, and what is missing below it, the machine.
 
 import matplotlib.pyplot as plt
 

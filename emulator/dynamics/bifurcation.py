@@ -28,7 +28,7 @@ from emulator.dynamics.feedback import (
 )
 from emulator.dynamics.stability import ExtremeModes
 from emulator.dynamics.strong_modes import StrongModes, add_strong_modes, measure_strong_modes
-from emulator.kernel import inlined, kernel
+from emulator.kernel import inlined, kernel, kernel_part
 from emulator.machine import EmulatedCim, algorithm, entry_point
 from emulator.options import NON_NEGATIVE, POSITIVE_OR_INFINITE, documented, option, out_of_range
 from emulator.products.coupling import multiply_rows, pack_signs
@@ -97,7 +97,7 @@ def kerr_force(x: float, detuning: float) -> float:
     return -(x * x + detuning) * x
 
 
-@kernel
+@kernel_part
 def oscillate(arrays: BifurcationArrays, detuning: Any, c: BifurcationConstants) -> None:
     """Make one step of the adiabatic variant: a kick by couplings, then Kerr oscillation."""
     x, y = arrays.x.reshape(-1), arrays.y.reshape(-1)
@@ -110,7 +110,7 @@ def oscillate(arrays: BifurcationArrays, detuning: Any, c: BifurcationConstants)
         x[k], y[k] = position, momentum
 
 
-@kernel
+@kernel_part
 def move_between_walls(arrays: BifurcationArrays, detuning: Any, c: BifurcationConstants) -> None:
     """Make one step of the ballistic or discrete variant, then stop what hit a wall at +-1."""
     scalar, pull = arrays.x.dtype.type, c.time_step * detuning

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from emulator.dynamics.base import ChunkedBlock
-from emulator.kernel import kernel
+from emulator.kernel import kernel, kernel_part
 from emulator.noise import Draw, fill_normals
 from emulator.products.coupling import multiply_rows, pack_signs
 from emulator.products.packing import BLOCK_ROWS, aligned_zeros, padded_runs
@@ -84,7 +84,7 @@ def start_tracking(
     )
 
 
-@kernel
+@kernel_part
 def _add_energies(
     x: NDArray[Any], product: NDArray[Any], field: NDArray[Any], energies: NDArray[Any]
 ) -> None:
@@ -100,7 +100,7 @@ def _add_energies(
             energies[r] += local_field if amplitude[r] < 0 else -local_field
 
 
-@kernel
+@kernel_part
 def _keep_better(x: NDArray[Any], tracker: EnergyTracker) -> None:
     """Copy the columns of `x` whose energy is the lowest so far, and their energies."""
     is_better = tracker.latest < tracker.lowest
@@ -176,7 +176,7 @@ def initial_normals(
     return x
 
 
-@kernel
+@kernel_part
 def mean_magnitude(x: NDArray[Any], out: NDArray[Any]) -> None:
     """Write the mean of the magnitudes of `x` (n, runs) to `out` (runs,)."""
     out[:] = 0
@@ -187,7 +187,7 @@ def mean_magnitude(x: NDArray[Any], out: NDArray[Any]) -> None:
     out /= out.dtype.type(len(x))
 
 
-@kernel
+@kernel_part
 def add_field_term(term: FieldTerm, first: int, product: NDArray[Any]) -> None:
     """Add the field to rows of a product, those of the spins from `first` on."""
     for i in range(len(product)):

@@ -24,7 +24,7 @@ from emulator.dynamics.base import (
 )
 from emulator.dynamics.feedback import FeedbackLoop, TrackedBlock, feedback_loop, track_after
 from emulator.dynamics.saturation import tanh
-from emulator.kernel import kernel
+from emulator.kernel import kernel, kernel_part
 from emulator.machine import EmulatedCim, algorithm, entry_point
 from emulator.noise import Draw, at, fill_normal_pair
 from emulator.options import NON_NEGATIVE, POSITIVE_OR_INFINITE, POSITIVE_SHARE, documented, option
@@ -70,7 +70,7 @@ class Cooling(NamedTuple):
     taken: NDArray[Any]
 
 
-@kernel
+@kernel_part
 def anneal(
     arrays: AnnealingArrays,
     draw: Draw,

@@ -25,7 +25,7 @@ from emulator.dynamics.crystal import (
     row_of,
 )
 from emulator.dynamics.stability import measure_modes, slow_modes
-from emulator.kernel import inlined, kernel
+from emulator.kernel import inlined, kernel, kernel_part
 from emulator.noise import Draw, at, fill_normal_pair
 from emulator.products.coupling import multiply_rows, pack_codes
 from emulator.products.packing import BLOCK_ROWS
@@ -178,7 +178,7 @@ def advance_chunk(
             advance_pulses(rows, injection_scale, now, first // 2, series, exponent, c)
 
 
-@kernel
+@kernel_part
 def advance_pulses(
     rows: PulseRows,
     injection_scale: Any,

@@ -25,7 +25,7 @@ from emulator.dynamics.feedback import (
     track_after,
 )
 from emulator.dynamics.saturation import linear_drift
-from emulator.kernel import kernel
+from emulator.kernel import kernel, kernel_part
 from emulator.machine import EmulatedCim, algorithm, entry_point
 from emulator.noise import Draw, at, fill_normal_pair
 from emulator.options import POSITIVE_OR_INFINITE, Interval, documented, option
@@ -64,7 +64,7 @@ class SimCimArrays(NamedTuple):
     noise: NDArray[Any]
 
 
-@kernel
+@kernel_part
 def move(arrays: SimCimArrays, net_pump: Any, draw: Draw, c: SimCimConstants) -> None:
     """Make one step of every amplitude that does not hit a wall by it."""
     is_noisy = c.noise != 0

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from emulator.dynamics.feedback import mean_magnitude
-from emulator.kernel import kernel
+from emulator.kernel import kernel_part
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -61,7 +61,7 @@ class StrongModes(NamedTuple):
         return cls(vectors, eigenvalues, along, *state)
 
 
-@kernel
+@kernel_part
 def _add_differences(vector: NDArray[Any], x: NDArray[Any], out: NDArray[Any]) -> None:
     """Add what amplitudes have less of a mode than their signs, negative where they have less."""
     one = x.dtype.type(1)
@@ -71,7 +71,7 @@ def _add_differences(vector: NDArray[Any], x: NDArray[Any], out: NDArray[Any]) -
             out[r] += part * (row[r] + one if row[r] < 0 else row[r] - one)
 
 
-@kernel
+@kernel_part
 def measure_strong_modes(strong: StrongModes, x: NDArray[Any]) -> None:
     """Find what is to be added for amplitudes x (n, runs)."""
     if len(strong.vectors) == 0:
@@ -87,7 +87,7 @@ def measure_strong_modes(strong: StrongModes, x: NDArray[Any]) -> None:
             excess[r] = strong.eigenvalues[k] * excess[r] + of_field
 
 
-@kernel
+@kernel_part
 def add_strong_modes(strong: StrongModes, first: int, product: NDArray[Any]) -> None:
     """Add to rows of a product, those from `first` on."""
     for k in range(len(strong.vectors)):

@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need it
-from numba import njit
 from numba.extending import overload
 
 from cim_hal import Triangle
 from cim_hal.model.conversion import is_sparse
+from emulator.kernel import kernel_part
 from emulator.products.dense import (
     DenseFloats,
     DenseLevels,
@@ -90,7 +90,7 @@ class _Kernels(NamedTuple):
     multiply_rows: Any
 
 
-@njit(cache=True, nogil=True)
+@kernel_part
 def _copy(codes: NDArray[Any], workspace: NDArray[Any]) -> None:
     # not `workspace[...] = codes`: its error message alone takes 4 s to compile
     for i in range(len(codes)):
@@ -126,19 +126,19 @@ def multiply_rows(operand: CouplingOperand, workspace: Any, first: int, out: NDA
     _KERNELS[type(operand)].multiply_rows(operand, workspace, first, out)
 
 
-@overload(pack_codes)
+@overload(pack_codes, inline="always")
 def _(operand, codes, workspace) -> Callable[..., Any]:  # noqa: ARG001
     pack = _KERNELS[operand.instance_class].pack_codes
     return lambda operand, codes, workspace: pack(codes, workspace)  # noqa: ARG005
 
 
-@overload(pack_signs)
+@overload(pack_signs, inline="always")
 def _(operand, x, workspace) -> Callable[..., Any]:  # noqa: ARG001
     pack = _KERNELS[operand.instance_class].pack_signs
     return lambda operand, x, workspace: pack(x, workspace)  # noqa: ARG005
 
 
-@overload(multiply_rows)
+@overload(multiply_rows, inline="always")
 def _(operand, workspace, first, out) -> Callable[..., Any]:  # noqa: ARG001
     multiply = _KERNELS[operand.instance_class].multiply_rows
     return lambda operand, workspace, first, out: multiply(operand, workspace, first, out)  # noqa: PLW0108

@@ -31,7 +31,7 @@ import numpy as np
 from numba import njit
 
 from cim_hal import Triangle
-from emulator.kernel import kernel
+from emulator.kernel import kernel_part
 from emulator.products.byte_products import (
     AMX_BYTES,
     AMX_ROWS,
@@ -223,7 +223,7 @@ def _digits(levels: NDArray[Any], n_digits: int) -> NDArray[np.uint8]:
     return digits
 
 
-@kernel
+@kernel_part
 def _unload(
     tile: NDArray[np.int32],
     n_digits: int,
@@ -247,7 +247,7 @@ def _unload(
                 row[r] = np.float64(digit) * 256.0 + np.float64(low[r])
 
 
-@njit(cache=True, nogil=True)
+@kernel_part
 def multiply_dense_levels(
     couplings: DenseLevels, codes: PackedCodes, first: int, out: NDArray[Any]
 ) -> None:
@@ -258,7 +258,7 @@ def multiply_dense_levels(
     _multiply_words(couplings.words, couplings.n_digits, codes, first, out)
 
 
-@njit(cache=True, nogil=True)
+@kernel_part
 def _multiply_words(
     words: NDArray[np.int32], n_digits: int, codes: PackedCodes, first_row: int, out: NDArray[Any]
 ) -> None:
@@ -311,7 +311,7 @@ def dense_product(J: NDArray[Any], codes: NDArray[Any], out: NDArray[Any]) -> No
         first_run += width
 
 
-@njit(cache=True, nogil=True)
+@kernel_part
 def multiply_few(tile: NDArray[Any], codes: NDArray[Any], out: NDArray[Any]) -> None:
     """Write the product of `tile` (TILE_ROWS, n) and `codes` (n or more, runs) to `out`.
 
@@ -321,7 +321,7 @@ def multiply_few(tile: NDArray[Any], codes: NDArray[Any], out: NDArray[Any]) -> 
         add_dense_rows(tile, 0, codes, first_run, LANES, out)
 
 
-@njit(cache=True, nogil=True)
+@kernel_part
 def _tile_rows(
     J: NDArray[Any], codes: NDArray[Any], first_run: int, width: int, out: NDArray[Any]
 ) -> None:
@@ -374,7 +374,7 @@ class DenseFloats(NamedTuple):
         return np.square(self.values, dtype=np.float64).sum(axis=1)
 
 
-@njit(cache=True, nogil=True)
+@kernel_part
 def multiply_dense_floats(
     couplings: DenseFloats, codes: NDArray[Any], first: int, out: NDArray[Any]
 ) -> None:

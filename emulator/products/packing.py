@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from emulator.kernel import inlined, kernel
+from emulator.kernel import inlined, kernel, kernel_part
 from emulator.products.llvm import LANES
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class PackedCodes(NamedTuple):
     totals: NDArray[np.int32]
 
 
-@njit(cache=True, nogil=True)
+@kernel_part
 def aligned_words(height: int, width: int) -> NDArray[np.int32]:
     """Return zeros (height, width) from the start of a cache line on."""
     spare = np.zeros(height * width + LINE // _WORD, np.int32)

@@ -18,6 +18,7 @@ import numpy as np
 import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need it
 from numba import njit
 
+from emulator.kernel import kernel_part
 from emulator.products.packing import aligned_zeros, pack_bytes, padded_runs
 from emulator.products.vectors import add_row, add_unit_row, widest
 
@@ -50,7 +51,7 @@ def sparse_product(
         first_run += width
 
 
-@njit(cache=True, nogil=True)
+@kernel_part
 def _unit_product(
     starts: NDArray[Any],
     middles: NDArray[Any],
@@ -120,7 +121,7 @@ class SparseFloats(NamedTuple):
         return sums[self.starts[1:]] - sums[self.starts[:-1]]
 
 
-@njit(cache=True, nogil=True)
+@kernel_part
 def multiply_sparse_floats(
     couplings: SparseFloats, codes: NDArray[Any], first: int, out: NDArray[Any]
 ) -> None:
@@ -193,7 +194,7 @@ class SparseLevels(NamedTuple):
         return _multiply(self, codes, out)
 
 
-@njit(cache=True, nogil=True)
+@kernel_part
 def multiply_sparse_levels(
     couplings: SparseLevels, codes: NDArray[np.int8], first: int, out: NDArray[Any]
 ) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from cim_hal import Triangle
-from emulator.kernel import kernel
+from emulator.kernel import kernel_part
 from emulator.products.byte_products import (
     AMX_ROWS,
     TILE_VECTORS,
@@ -129,7 +129,7 @@ def _are_ternary(J: Any) -> bool:
     return values.dtype.kind == "i" and bool(values.min() >= -1 and values.max() <= 1)
 
 
-@kernel
+@kernel_part
 def _unpack(packed: NDArray[np.int32], digits: NDArray[np.int32]) -> None:
     n_words, mask = len(packed), np.int32(_MASK)
     for part in range(4):
@@ -138,7 +138,7 @@ def _unpack(packed: NDArray[np.int32], digits: NDArray[np.int32]) -> None:
             some[k] = (packed[k] >> shift) & mask
 
 
-@kernel
+@kernel_part
 def _unload(
     tile: NDArray[np.int32],
     totals: NDArray[np.int32],
@@ -153,7 +153,7 @@ def _unload(
             row[first_run + r] = np.int32(some[r] - totals[first_run + r])
 
 
-@njit(cache=True, nogil=True)
+@kernel_part
 def multiply_ternary_levels(
     couplings: TernaryLevels, codes: PackedCodes, first: int, out: NDArray[Any]
 ) -> None:
@@ -164,7 +164,7 @@ def multiply_ternary_levels(
     _multiply_words(couplings.words, couplings.n_spins, codes, first, out)
 
 
-@njit(cache=True, nogil=True)
+@kernel_part
 def _multiply_words(
     words: NDArray[np.int32], n_spins: int, codes: PackedCodes, first: int, out: NDArray[Any]
 ) -> None:

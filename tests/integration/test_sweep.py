@@ -133,10 +133,11 @@ def test_a_width_that_was_not_reached_is_status_3_and_more_runs_are_made(run, st
 def test_a_cliff_is_found_between_two_levels(run, study, tmp_path):
     text = STUDY.replace("round_trips = [40, 200]\n", "").replace("[2, 8]", "[2, 12]")
     study.write_text(text + '[[cliff]]\nfactor = "coupling_bits"\nthreshold = 0.5\n')
-    status, _, err = sweep(run, study, "--out", tmp_path / "out")
+    status, out, err = sweep(run, study, "--out", tmp_path / "out")
     assert status == 0, err
     summary = summary_of(tmp_path / "out")
     (cliff,) = summary["cliffs"]
+    assert cliff["verdict"] in " ".join(out.split())
     assert 2 < cliff["level"] < 12
     below, above = int(cliff["level"]), int(cliff["level"]) + 1
     at = {p["factors"]["coupling_bits"]: p["success_probability"] for p in summary["points"]}

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from chromium import Browser, find_browser
 
+from cim_hal.cli.sweep_figure import figure_of
+
 REGION = """
 [study]
 name = "A region of three factors"
@@ -26,6 +28,26 @@ runs = 16
 [safe]
 at_least = 0.05
 """
+
+
+def test_the_legend_counts_upwards_and_covers_no_point():
+    at = [{"factors": {"bits": b, "noise": n}} for n in (0, 12, 3) for b in (2, 8)]
+    points = [one | {"n_instances": 6, "low": 0.1, "high": 0.9} for one in at]
+    summary = {
+        "points": [one | {"success_probability": 0.5} for one in points],
+        "design": "grid",
+        "figure": "success probability",
+        "safe": None,
+        "retuned": {},
+        "control": [],
+        "machine_seeds": [],
+    }
+    figure = figure_of(summary)
+    figure.draw_without_rendering()
+    axis = figure.axes[0]
+    legend = axis.get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == [f"noise = {n}" for n in (0, 3, 12)]
+    assert not legend.get_window_extent().overlaps(axis.get_window_extent())
 
 
 def test_a_browser_shows_the_report_whole_on_a_phone_and_without_a_network(run, tmp_path):

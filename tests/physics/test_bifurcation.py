@@ -110,7 +110,7 @@ def test_walls_stop_an_oscillator(start):
 
 
 def test_heating_lets_momentum_grow(start):
-    machine = SimulatedBifurcation(time_step=0.5, heating=0.2, precision="double")
+    machine = SimulatedBifurcation(time_step=0.5, heating=0.2)
     block = start(machine, np.zeros((1, 1)))
     block.x[:], block.y[:] = 0.0, 0.1
     block.advance(1.0)

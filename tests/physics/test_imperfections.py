@@ -182,7 +182,8 @@ def test_an_accumulator_saturates_at_the_largest_code_of_its_bits(start, bits):
     block = start(dynamics, 127.0 * (1 - np.eye(n)), runs=2)
     block.codes[0][:] = [127.0, -127.0]
     assert top < 49 * 127 * 127
-    ideal = start(replace(dynamics, imperfections=Imperfections()), np.zeros((n, n)), runs=2)
+    wide = replace(dynamics, imperfections=Imperfections(accumulator_bits=48))
+    ideal = start(wide, np.zeros((n, n)), runs=2)
     field = top * block._errors._injection.scale * block._constants.dac_step
     ideal.mean[:] = [field, -field]
     for some in (block, ideal):

@@ -78,7 +78,7 @@ def machine(dynamics) -> EmulatedCim:
     capabilities = Capabilities(
         name="test",
         max_spins=100,
-        coupling_bits=None if dynamics.has_field else 8,
+        coupling_bits=8,  # as the presets have: kernels are not compiled for real couplings as well
         has_field=dynamics.has_field,
     )
     return EmulatedCim(dynamics, capabilities=capabilities, threads=1)

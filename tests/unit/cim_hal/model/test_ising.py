@@ -130,10 +130,17 @@ def test_a_malformed_qubo_is_refused(Q):
         IsingModel.from_qubo(Q)
 
 
+def test_a_dict_of_pairs_is_refused_with_the_way_to_a_matrix():
+    with pytest.raises(ModelError, match="it is a dict") as raised:
+        IsingModel.from_qubo({(0, 0): 1, (0, 1): -2})  # pyright: ignore[reportArgumentType]
+    assert "Q[i, j] = value" in raised.value.hint
+
+
 @pytest.mark.parametrize("spins", [[1, 1, 1], [0, 1], [1, 2]])
 def test_energy_refuses_what_is_not_spins(spins):
-    with pytest.raises(ModelError, match="spins"):
+    with pytest.raises(ModelError, match="spins") as raised:
         IsingModel.from_couplings([[0, 1], [1, 0]]).energy(spins)
+    assert ("2 x - 1" in raised.value.hint) is (len(spins) == 2)
 
 
 V = 1.7e308

@@ -27,6 +27,18 @@ def test_what_is_safe_is_so_for_all_points_together():
     assert safe_places(lows_of(hits), 0.3, 0.95) == [0, 1, 2]
 
 
+def test_the_error_of_an_interval_may_lie_on_one_side():
+    """Of 5 skewed models nearly all of it does: half of the error is not enough."""
+    asked = list[float]()
+
+    def low(level: float) -> float:
+        asked.append(level)
+        return 0.0
+
+    assert safe_places([low, low], 0.5, 0.95) == []
+    assert asked == pytest.approx([0.975, 0.975])
+
+
 def test_a_region_is_said_by_the_levels_of_the_first_factor():
     points = [{"bits": bits, "noise": noise} for bits in (2, 4, 8) for noise in (0, 1)]
     said = said_of_region(points, [2, 4, 5], 0.5, 0.95, "success probability")

@@ -7,7 +7,7 @@ import pytest
 
 from cim_hal.study.plan import Cliff
 from cim_hal.study.shares import Interval, share_of
-from cim_hal.study.summary import cliff_of, next_level
+from cim_hal.study.summary import cliff_of, find_cliff, next_level
 
 CLIFF = Cliff(factor="noise", threshold=0.5)
 
@@ -25,6 +25,24 @@ def test_a_cliff_lies_between_the_levels_on_either_side_of_the_threshold():
     assert next_level(found, CLIFF, [0, 3], is_whole=False) == 1.5
     coarse = CLIFF.model_copy(update={"resolution": 1.0})
     assert next_level(found, coarse, [0, 3], is_whole=False) is None
+
+
+@pytest.mark.parametrize(
+    ("last", "says"),
+    [
+        (0.1, "between 2 and 3; 95 %: from 1, to 3"),
+        (0.495, "between 2 and 3; 95 %: from 1, no upper bound"),
+        (0.9, "nowhere between the levels"),
+    ],
+)
+def test_a_cliff_is_told_with_the_ends_that_are_known(last, says):
+    of_levels = {1: sure(0.8), 2: sure(0.505), 3: sure(last)}
+    points = [
+        {"factors": {"noise": level}, "success_probability": p.value, "low": p.low, "high": p.high}
+        for level, p in of_levels.items()
+    ]
+    found = find_cliff(CLIFF, (), points, "success probability")
+    assert found["verdict"] == f"noise: success probability crosses 0.5 {says}"
 
 
 def test_whole_levels_stay_whole_and_end_as_neighbours():

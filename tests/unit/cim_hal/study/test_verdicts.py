@@ -69,6 +69,18 @@ def test_models_that_all_lose_the_same_show_nothing_in_few_runs(runs, hits, verd
     assert verdict in said["verdict"].split(": ")[1]
 
 
+@pytest.mark.parametrize(
+    ("others", "says"),
+    [(0, "success probability degrades"), (2, "undecided after Holm's correction")],
+)
+def test_an_interval_without_zero_is_beside_undecided_only_after_the_correction(others, says):
+    lost = {0: (0, 0), 1: (17, -3)} | dict.fromkeys(range(2, 2 + others), (0, 0))
+    found = [row(x, k, 40 - n[k % 2]) for x, n in lost.items() for k in range(12)]
+    said = verdicts(found, {"noise": 0})[0]
+    assert said["low"] > 0
+    assert said["verdict"].startswith(f"noise = 1 against 0: {says}, 10.9 points lost [")
+
+
 def test_a_small_loss_of_a_training_is_told_with_its_bound():
     found = [row(level, k, 32 - (1 + k % 2) * level) for level in (0, 1) for k in range(40)]
     (said,) = verdicts(found, {"noise": 0}, figure="accuracy")

@@ -71,14 +71,20 @@ def test_both_paths_have_the_same_unit_dtype_and_product(top, without_bytes):
     np.testing.assert_array_equal(*outs)
 
 
+DOUBLE = MeasurementFeedback(delay=0, precision="double")
+FIVE_BITS = MeasurementFeedback(adc=Converter(full_scale=0.1, bits=5))
+
+
 @needs_vnni
-@pytest.mark.parametrize("bits", [8, 16])
 @pytest.mark.parametrize(
-    "dynamics",
+    ("bits", "dynamics"),
     [
-        pytest.param(MeasurementFeedback(), id="default"),
-        pytest.param(MeasurementFeedback(delay=0, precision="double"), id="double"),
-        pytest.param(MeasurementFeedback(adc=Converter(full_scale=0.1, bits=5)), id="5 bits"),
+        pytest.param(8, MeasurementFeedback(), id="8 bits"),
+        pytest.param(16, MeasurementFeedback(), id="16 bits"),
+        pytest.param(8, FIVE_BITS, id="5 bits of the ADC, 8"),
+        pytest.param(16, FIVE_BITS, id="5 bits of the ADC, 16"),
+        pytest.param(8, DOUBLE, id="double, 8 bits", marks=pytest.mark.slow),  # two more kernels
+        pytest.param(16, DOUBLE, id="double, 16 bits"),
     ],
 )
 def test_samples_are_the_same_bits_on_both_paths(bits, dynamics, amplitudes_of, without_bytes):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -62,7 +61,7 @@ def test_levels_of_8_bits_make_one_digit_and_of_more_two():
 def test_results_and_codes_may_be_float32_or_float64():
     rng = np.random.default_rng(0)
     J, codes = rng.integers(-127, 128, (77, 77)), rng.integers(-127, 128, (77, 20))
-    for kind, dtype in itertools.product((np.float32, np.float64, np.int8), (np.float32, float)):
+    for kind, dtype in ((np.float32, float), (np.float64, float), (np.int8, np.float32)):
         out = product(J, codes.astype(kind), dtype)
         assert out.dtype == dtype
         np.testing.assert_array_equal(out, J @ codes)
