@@ -162,9 +162,7 @@ def _report(machine: MachineUnderTest, checks: Sequence[Check], *, shows: bool) 
 def _row(verdict: Verdict, name_width: int, level_width: int) -> Table:
     """Return the line of a verdict: check, level, outcome, seconds, and what was seen."""
     outcome = Text(verdict.outcome, COLORS[verdict.outcome])
-    said = (
-        verdict.said if verdict.outcome != "failed" else f"{verdict.promise} Seen: {verdict.said}"
-    )
+    promised = f"{verdict.promise} Seen: " if verdict.outcome == "failed" else ""
     row = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
     for width in (name_width, level_width, len("skipped")):
         row.add_column(width=width, no_wrap=True)
