@@ -389,7 +389,8 @@ def _with_deliveries(error: CimError, status: JobStatus) -> CimError:
     """Return the error that ended a job, with its id and what is left of it."""
     hint = error.hint
     if status.ready:
-        said = f"runs delivered before: {status.ready}, Job.batches yields them"
+        what = f"job {status.job[:12]} delivered {status.ready} of its runs before"
+        said = f"{what}: Job.batches yields them"
         hint = f"{hint}; {said}" if hint else said
     return rebuild(type(error), error.message, hint, {"job": status.job} | error.details)
 
