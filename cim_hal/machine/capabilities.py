@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from difflib import get_close_matches
 from functools import lru_cache
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -15,6 +14,7 @@ from cim_hal.model.conversion import real_number, require, whole_number
 from cim_hal.model.html import html_table
 from cim_hal.model.record import ONE_LINE, Fact, FactName, Record
 from cim_hal.model.schedule import MAX_ROUND_TRIPS, MAX_TRACE_BYTES, PumpSchedule, TraceRequest
+from cim_hal.toml_files import nearest
 
 __all__ = ["MAX_SETTINGS", "Capabilities", "DriverOption", "Setting"]
 
@@ -304,9 +304,9 @@ class Capabilities(Record):
         by_name = {setting.name: setting for setting in self.settings}
         for name, value in settings.items():
             if name not in by_name:
-                near = get_close_matches(name, by_name, n=1)
-                names = ", ".join(near or by_name) or "none"
-                hint = "".join(f"did you mean {each}?" for each in near)
+                near = nearest(name, by_name)
+                names = near or ", ".join(by_name) or "none"
+                hint = f"did you mean {near}?" if near else ""
                 raise CapabilityError("settings", required=name, available=names, hint=hint)
             by_name[name].check(value)
 
