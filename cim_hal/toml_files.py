@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 
     from cim_hal.errors import CimError
 
-__all__ = ["MAX_FILE_BYTES", "FileTable", "did_you_mean", "first_problem", "one_line", "read_file"]
+__all__ = [
+    "MAX_FILE_BYTES",
+    "FileTable",
+    "did_you_mean",
+    "first_problem",
+    "nearest",
+    "one_line",
+    "read_file",
+]
 
 MAX_FILE_BYTES = 1 << 20
 MAX_KEY_PARTS = 100  # the time of the parser grows as their square
@@ -30,8 +38,14 @@ Table = TypeVar("Table", bound=BaseModel)
 
 def did_you_mean(name: str, known: Collection[str]) -> str:
     """Return what to say after an unknown name: the nearest one, or all there are."""
-    near = get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
+    found = nearest(name, known)
+    return f"did you mean {found}?" if found else f"known: {', '.join(known)}"
+
+
+def nearest(name: str, known: Collection[str]) -> str | None:
+    """Return the known name that was meant: that which begins so, or the most similar one."""
+    longer = [each for each in known if name and each.startswith(name)]
+    return longer[0] if len(longer) == 1 else next(iter(get_close_matches(name, known, n=1)), None)
 
 
 class FileTable(BaseModel):

@@ -80,6 +80,8 @@ def checked_options(
     for name in {**options, **texts}:
         if name not in known:
             says = did_you_mean(name, known) if known else "it takes none"
+            if texts:  # of a command
+                says += f"{'' if says[-1] == '?' else ';'} what a job may change goes to --setting"
             raise TargetError(f"the driver of {target!r} has no option {name!r}", hint=says)
     found = {name: _checked(target, known[name], value) for name, value in options.items()}
     found |= {name: _read(target, known[name], text) for name, text in texts.items()}

@@ -353,6 +353,7 @@ def _lines(report: dict[str, Any], data: OwnData) -> list[str]:
     return [
         data.task_text,
         f"{splits} splits of {rows}; ± is half an interval of 95 % over splits",
+        "less ours: the score less that of the last row, paired by split",
         "",
         *aligned(cells),
     ]

@@ -45,5 +45,6 @@ def export(model: Path, out: Path) -> None:
                 network.save_plain(out)
             else:
                 {".onnx": save_onnx, ".qonnx": save_qonnx}[out.suffix](network, out)
+    say(f"written: {out}")
     if network.table is not None:
         say("features, in this order:", *(f"  {name}" for name in network.table.features))

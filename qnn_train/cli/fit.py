@@ -172,6 +172,7 @@ def _cost_rows(data: OwnData, cost: Any, network: Any) -> list[tuple[str, str]]:
     parameters = {k: v for k, v in network.get_params(deep=False).items() if k not in left_out}
     return [
         ("task", data.task_text),
+        ("columns", data.columns_text),
         ("features", str(len(data.header.features))),
         ("n_test", str(len(data.y_test))),
         *cost.rows(),
@@ -202,6 +203,7 @@ def _report(
         "target": data.target.name,
         "task_text": data.task_text,
         "data": str(options["data"]),
+        "columns": data.columns_text,
         "features": data.header.features,
         "n_train": len(data.y),
         "n_test": len(data.y_test),
@@ -295,7 +297,7 @@ def _summary(report: dict[str, Any], folder: Path, options: dict[str, Any]) -> l
 
     summary = report["summary"]
     sizes = [summary["layers"][0]["inputs"], *(each["outputs"] for each in summary["layers"])]
-    rows = [("task", report["task_text"]), *_score_rows(report)]
+    rows = [("task", report["task_text"]), ("columns", report["columns"]), *_score_rows(report)]
     bits = f"{summary['n_bits']} bits, {summary['bits_per_parameter']:.2f} bits per parameter"
     rows += [
         ("network", f"{'-'.join(map(str, sizes))}, {bits}"),

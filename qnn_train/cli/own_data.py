@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -92,6 +93,7 @@ class OwnData:
     X_test: FloatArray
     y_test: Array
     has_task: bool  # whether the task was given
+    n_filled: int  # missing values that are filled
 
     @classmethod
     def of(
@@ -115,17 +117,26 @@ class OwnData:
         header = TableHeader.of(
             table, target, drop=options["drop"], train=train, fill=options["missing"] == "mean"
         )
-        X, y = header.encode(table), target.answers
+        X, y, n_filled = header.encode(table), target.answers, header.n_missing(table)
         X_test, y_test = X[held], y[held]
         if test is not None:
             other = read_table(test)
             is_classes = target.task == "classification"
             classes = target.classes if is_classes else None
-            X_test = header.encode(other)
+            X_test, n_filled = header.encode(other), n_filled + header.n_missing(other)
             y_test = answers_as_trained(other.column(target.name), target.task, classes)
             held = np.arange(len(y_test))
         given = options["task"] is not None
-        return cls(header, target, X[train], y[train], train, held, X_test, y_test, given)
+        rows = X[train], y[train], train, held, X_test, y_test
+        return cls(header, target, *rows, given, n_filled)
+
+    @property
+    def columns_text(self) -> str:
+        """How many columns are of each kind, and how many values were filled."""
+        kinds = Counter(column.kind for column in self.header.columns)
+        said = {"number": "numbers", "boolean": "true and false", "category": "categories"}
+        text = ", ".join(f"{name}: {kinds[kind]}" for kind, name in said.items() if kinds[kind])
+        return f"{text}; missing values filled: {self.n_filled}" if self.n_filled else text
 
     @property
     def task_text(self) -> str:

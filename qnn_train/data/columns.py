@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self, TypeAlias
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from cim_hal.model.conversion import require
 from qnn_train.arrays import Array, FloatArray
 from qnn_train.data.tables import Column, Table, did_you_mean
 from qnn_train.errors import DataError
@@ -130,6 +131,7 @@ class TableHeader(BaseModel):
         DataError
             Columns that are missing, values of another kind, missing or unknown ones.
         """
+        require("table", table, Table, DataError, hint="qnn_train.data.tables.read_table reads one")
         names = [column.name for column in self.columns]
         missing = [name for name in names if name not in table.columns]
         if missing:
@@ -142,6 +144,10 @@ class TableHeader(BaseModel):
             for column in self.columns
         ]
         return np.concatenate(parts, axis=1)
+
+    def n_missing(self, table: Table) -> int:
+        """Return how many values of its columns a table lacks."""
+        return sum(int(table.columns[column.name].missing.sum()) for column in self.columns)
 
     def others(self, table: Table) -> list[str]:
         """Return the columns of a table that the model does not know, without the target."""

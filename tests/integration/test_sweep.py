@@ -223,6 +223,7 @@ def test_a_dry_run_counts_and_writes_nothing(run, study, tmp_path):
     status, out, _ = sweep(run, study, "--dry-run", "--out", tmp_path / "out")
     assert status == 0
     assert "4 points x 4 models = 16 jobs" in out
+    assert "narrow" not in out  # no width is asked for
     assert not (tmp_path / "out").exists()
 
 

@@ -80,6 +80,7 @@ def test_bytes_that_are_no_text_or_too_many_are_refused(tmp_path, content, says)
 def test_a_far_name_gets_all_there_are():
     assert did_you_mean("gian", ["gain", "pump"]) == "did you mean gain?"
     assert did_you_mean("x", ["gain", "pump"]) == "known: gain, pump"
+    assert did_you_mean("a.dead", ["a.seed", "a.dead_share"]) == "did you mean a.dead_share?"
 
 
 def test_no_other_module_reads_toml():

@@ -19,6 +19,7 @@ def test_a_process_writes_onnx_that_agrees_with_the_model(fitted, flowers, tmp_p
     pytest.importorskip("onnx")
     command = [sys.executable, "-m", "qnn_train", "export", fitted, "flowers.onnx"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said.startswith("written: flowers.onnx\n")
     assert said.split()[-4:] == ["length", "width", "colour=blue", "colour=red"]
     model = load_integers(fitted)
     X = model.table.encode(read_table(tmp_path / flowers))

@@ -73,6 +73,7 @@ def test_numbers_are_regression_with_missing_ones_filled(guessing, tmp_path, cap
     assert run(program, [*few, "--missing", "mean", "--json", "-"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["task"] == "regression"
+    assert report["columns"] == "numbers: 1; missing values filled: 1"
     assert report["test"]["r2"]["low"] <= report["test"]["r2"]["value"] <= 1
 
 
@@ -82,6 +83,7 @@ def test_a_dry_run_says_what_it_takes_and_leaves_nothing(flowers, guessing, tmp_
     assert run(program, few) == 0
     said = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
     assert (said["features"], said["n_train"], said["n_test"]) == ("4", "45", "15")
+    assert said["columns"] == "numbers: 2, categories: 1"
     assert (said["hidden"], said["network"]) == ("2", "4-2-1")
     assert int(said["calls"]) > 0
     assert 0 < float(said["success_needed"].split()[0]) < 1

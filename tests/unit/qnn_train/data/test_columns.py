@@ -49,6 +49,9 @@ def test_missing_numbers_are_refused_or_the_mean_of_the_training_rows():
     np.testing.assert_array_equal(
         header.encode(table), [[1, 1, 0], [2, 0, 1], [3, 0, 0], [60, 1, 0]]
     )
+    assert header.n_missing(table) == 2
+    with pytest.raises(DataError, match="not a Table"):
+        header.encode("goods.csv")
 
 
 @pytest.mark.parametrize(
