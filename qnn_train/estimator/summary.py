@@ -269,7 +269,8 @@ def draw(
         label += " (what has less loss,\nat a smaller clip, gains less than clip_gain)"
     bottom.axvline(calls[taken], color=THIRD, linewidth=1.2, label=label)
     bottom.set_ylabel(score)
-    bottom.legend(frameon=False, fontsize=9)
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.22)}
+    bottom.legend(frameon=False, fontsize=9, ncols=2, **below)
     sizes = [str(summary.layers[0].inputs), *(str(layer.outputs) for layer in summary.layers)]
     network = f"{summary.n_networks} network{'s' * (summary.n_networks > 1)} {'-'.join(sizes)}"
     said = f"{network}, {summary.bits_per_parameter:.3g} bits per parameter"
