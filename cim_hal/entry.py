@@ -6,6 +6,7 @@ nothing is imported here that takes time.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import signal
 import sys
@@ -21,6 +22,8 @@ INTERRUPTED = 130  # the exit status after Ctrl-C, as shells have it
 def run_program(place: str) -> NoReturn:
     """Import the click command at ``module:attribute``, run it, and end this process."""
     _exit_at_interrupts()
+    with suppress(RuntimeError, OSError, ValueError):  # there is no standard error
+        faulthandler.enable(all_threads=False)  # a driver of this process may crash it
     _see_current_folder()
     module, _, attribute = place.partition(":")
     program, run = getattr(import_module(module), attribute), import_module("cim_hal.console").run

@@ -40,6 +40,7 @@ __all__ = [
     "key_options",
     "model_option",
     "on_signals",
+    "output_console",
     "print_json",
     "print_properties",
     "print_ready",
@@ -267,7 +268,7 @@ def print_json(facts: object) -> None:
     say(*json.dumps(facts, indent=2).split("\n"))
 
 
-def _console() -> Console:
+def output_console() -> Console:
     """Return standard output; a table is cut for the width of a terminal only."""
     from rich.console import Console
 
@@ -282,7 +283,7 @@ def print_table(*headings: str, rows: Iterable[Iterable[str]], title: str = "") 
     table = Table(*headings, title=printable(title), title_justify="left")
     for row in rows:
         table.add_row(*map(printable, row))
-    _console().print(table)
+    output_console().print(table)
 
 
 def print_properties(title: str, rows: Mapping[str, str]) -> None:
@@ -294,7 +295,7 @@ def print_properties(title: str, rows: Mapping[str, str]) -> None:
     for name, value in rows.items():
         if value:
             table.add_row(printable(name), printable(value))
-    _console().print(table)
+    output_console().print(table)
 
 
 def readable(value: object) -> str:

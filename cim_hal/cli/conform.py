@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import SpinnerColumn, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 from cim_hal.cli.common import (
     json_option,
+    output_console,
     print_json,
     print_table,
     progress_on,
@@ -119,11 +120,11 @@ def conform(
     cable = _cable(unplug, plug)
     with chosen.open() as session:
         machine = MachineUnderTest(session, seed, runs, timeout_s, cable=cable)
-        report = _report(machine, checks)
+        report = _report(machine, checks, shows=not as_json)
     if as_json:
         print_json({"conforms": report.conforms, **asdict(report)})
     else:
-        _show(report)
+        _show_end(report)
     raise click.exceptions.Exit(0 if report.conforms else 1)
 
 
@@ -142,31 +143,37 @@ def _cable(unplug: str | None, plug: str | None) -> Cable | None:
     return Cable(lambda: run(unplug), lambda: run(plug))
 
 
-def _report(machine: MachineUnderTest, checks: Sequence[Check]) -> Report:
-    """Make the checks, and show on a terminal which one is under way."""
+def _report(machine: MachineUnderTest, checks: Sequence[Check], *, shows: bool) -> Report:
+    """Make the checks, and show each verdict as it comes; on a terminal also what is under way."""
     found: list[Verdict] = []
-    console = Console(stderr=True)
+    widths = max(len(check.name) for check in checks), max(len(check.level) for check in checks)
+    out, console = output_console(), Console(stderr=True)
     with progress_on(console, SpinnerColumn(), TextColumn("{task.description}")) as bar:
         task = bar.add_task(checks[0].name)
         for verdict in conform_(machine, checks):
             found.append(verdict)
+            if shows:
+                out.print(_row(verdict, *widths))
             if len(found) < len(checks):
                 bar.update(task, description=checks[len(found)].name)
     return Report(machine.capabilities.name, machine.seed, tuple(found))
 
 
-def _show(report: Report) -> None:
-    table = Table("check", "level", "", "what was seen", "s")
-    for verdict in report.verdicts:
-        outcome = f"[{COLORS[verdict.outcome]}]{verdict.outcome}[/]"
-        said = verdict.said if verdict.outcome != "failed" else f"{verdict.promise} {verdict.said}"
-        table.add_row(verdict.name, verdict.level, outcome, _plain(said), f"{verdict.seconds:.1f}")
-    console = Console()
-    console.print(table)
+def _row(verdict: Verdict, name_width: int, level_width: int) -> Table:
+    """Return the line of a verdict: check, level, outcome, seconds, and what was seen."""
+    outcome = Text(verdict.outcome, COLORS[verdict.outcome])
+    promised = f"{verdict.promise} Seen: " if verdict.outcome == "failed" else ""
+    row = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
+    for width in (name_width, level_width, len("skipped")):
+        row.add_column(width=width, no_wrap=True)
+    row.add_column(width=7, justify="right", no_wrap=True)
+    row.add_column()
+    seconds = f"{verdict.seconds:.1f} s"
+    row.add_row(verdict.name, verdict.level, outcome, seconds, printable(promised + verdict.said))
+    return row
+
+
+def _show_end(report: Report) -> None:
     counts = ", ".join(f"{report.count(outcome)} {outcome}" for outcome in COLORS)
     verdict = "conforms" if report.conforms else "does not conform"
     say(f"{report.device} {verdict}: {counts} (seed {report.seed})")
-
-
-def _plain(text: str) -> str:
-    return escape(printable(text))

@@ -11,7 +11,7 @@ from cim_hal.client.requests import checked
 from cim_hal.client.results import fetch_rows, fetch_trace, samples_of
 from cim_hal.client.runner import blocking
 from cim_hal.client.steps import Receive, Sleep, Subscribe
-from cim_hal.errors import CimError, JobTimeoutError, ModelError, TransportError
+from cim_hal.errors import CimError, JobTimeoutError, ModelError, TransportError, rebuild
 from cim_hal.model.conversion import flag, whole_number
 from cim_hal.protocol.jobs.state import TERMINAL, JobState
 from cim_hal.protocol.wire.errors import as_error
@@ -205,7 +205,7 @@ class Job:
             begun = yield from self._wait_until(deadline, fetch=True)
             if self.status.state in TERMINAL:
                 if self.status.error is not None:
-                    raise as_error(self.status.error)
+                    raise _with_deliveries(as_error(self.status.error), self.status)
                 return (yield from self._fetch(deadline, begun))
         except TransportError as error:
             is_late = self._client.remaining_s(deadline) <= self._client.retries.base_s
@@ -385,9 +385,19 @@ class JobUpdates:
         return WaitJob(job=self._job.id, timeout_s=timeout_s, since=since, events=events)
 
 
+def _with_deliveries(error: CimError, status: JobStatus) -> CimError:
+    """Return the error that ended a job, with its id and what is left of it."""
+    hint = error.hint
+    if status.ready:
+        what = f"job {status.job[:12]} delivered {status.ready} of its runs before"
+        said = f"{what}: Job.batches yields them"
+        hint = f"{hint}; {said}" if hint else said
+    return rebuild(type(error), error.message, hint, {"job": status.job} | error.details)
+
+
 def _still(status: JobStatus, timeout_s: float | None) -> JobTimeoutError:
     return JobTimeoutError(
-        f"the job is still {status.state} after {timeout_s:g} s",
+        f"the job is still {status.state} after {timeout_s:.3g} s",
         hint="wait again, or cancel it",
         job=status.job,
     )

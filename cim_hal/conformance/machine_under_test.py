@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cim_hal.errors import CimError
+from cim_hal.protocol.jobs.state import TERMINAL
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -137,13 +140,21 @@ class MachineUnderTest:
             raise ValueError("a check asked for no runs")
         return found
 
+    def ignores_stop(self, job_id: str) -> bool:
+        """Cancel a job that was not over in time; return whether it goes on all the same."""
+        try:
+            self.session.cancel(job_id, timeout_s=self.timeout_s)
+            return self.session.job(job_id).wait(2 * self.cancel_s) not in TERMINAL
+        except CimError:  # the server knows it no more, or ends
+            return False
+
     def require_often(self, hits: NDArray[np.bool_], what: str, *, more_than: float = 0.5) -> float:
         """Return the share of hits; raise ``CheckFailed`` where chance explains them."""
         share = float(hits.mean())
         p = chance(int(hits.sum()), len(hits), more_than)
         require(
             p < ALPHA,
-            f"{what} in {100 * share:.1f} % of {len(hits)} runs; to be more than "
-            f"{100 * more_than:.3g} % by chance has the probability {p:.1g}",
+            f"{what} in {100 * share:.1f} % of {len(hits)} runs; more than "
+            f"{100 * more_than:.3g} % was required (p = {p:.1g}, must be below {ALPHA:.0e})",
         )
         return share

@@ -133,6 +133,8 @@ def gauges(machine: MachineUnderTest) -> str:
         samples = machine.sample(model, gauge_seed=gauge_seed)
         found = int(samples.reached(lowest).sum())
         counts.append((found, len(samples) - found))
+    if not any(found for found, _ in counts):
+        raise NotApplicable(f"the ground state was never found in {sum(counts[0])} runs each")
     for other in counts[1:]:
         p = float(fisher_exact([counts[0], other])[1])  # pyright: ignore[reportArgumentType]
         require(

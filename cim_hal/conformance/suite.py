@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from cim_hal.conformance import promises, sampling
 from cim_hal.conformance.machine_under_test import CheckFailed, NotApplicable
-from cim_hal.errors import CimError
+from cim_hal.errors import CimError, JobTimeoutError
 
 if TYPE_CHECKING:
     from cim_hal.conformance.machine_under_test import MachineUnderTest
@@ -127,22 +127,38 @@ class Report:
 def conform(machine: MachineUnderTest, checks: Sequence[Check] = CHECKS) -> Iterator[Verdict]:
     """Make checks one after another, and yield their verdicts.
 
-    A failed check does not end the loop. An error of the machine is a failed check.
+    A failed check does not end the loop, and an error of the machine is a failed check. Where a
+    job goes on although it was cancelled, the machine is taken: the checks that are left are
+    skipped.
 
     Parameters
     ----------
     machine : MachineUnderTest
     checks : sequence of Check
     """
+    taken = ""  # why no further check can be made
     for check in checks:
         began = time.perf_counter()
-        try:
-            outcome, said = "passed", check.run(machine) or ""
-        except NotApplicable as reason:
-            outcome, said = "skipped", str(reason)
-        except CheckFailed as finding:
-            outcome, said = "failed", str(finding)
-        except CimError as error:
-            outcome, said = "failed", f"{error.code}: {error}"
+        outcome, said, job = ("skipped", taken, None) if taken else _made(check, machine)
+        if job is not None and machine.ignores_stop(job):
+            said = f"{said}. The job was cancelled and goes on: the driver ignores stop"
+            taken = f"not made: the driver ignores stop since {check.name}"
         seconds = time.perf_counter() - began
         yield Verdict(check.name, check.level, check.promise, outcome, said, seconds)
+
+
+def _made(check: Check, machine: MachineUnderTest) -> tuple[Outcome, str, str | None]:
+    """Make a check; return its outcome, what was seen, and the job that was not over in time."""
+    try:
+        return "passed", check.run(machine) or "", None
+    except NotApplicable as reason:
+        return "skipped", str(reason), None
+    except CheckFailed as finding:
+        return "failed", str(finding), _unfinished(finding.__cause__)
+    except CimError as error:
+        return "failed", f"{error.code}: {error}", _unfinished(error)
+
+
+def _unfinished(error: BaseException | None) -> str | None:
+    """Return the id of the job that was not over in time, if that was the error."""
+    return str(error.details["job"]) if isinstance(error, JobTimeoutError) else None

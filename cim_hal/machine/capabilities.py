@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from cim_hal.errors import CapabilityError, ModelError
+from cim_hal.errors import CapabilityError, DriverFaultError, ModelError
 from cim_hal.model.conversion import real_number, require, whole_number
 from cim_hal.model.html import html_table
 from cim_hal.model.record import ONE_LINE, Fact, FactName, Record
@@ -193,6 +193,11 @@ class Capabilities(Record):
         process of its own. None for no limit.
     options : tuple of DriverOption
         What the driver was built with. A driver need not say it: it is read from its factory.
+
+    Raises
+    ------
+    DriverFaultError
+        The recommended schedule is not within `max_round_trips` and `pump_range`.
     """
 
     max_bytes: ClassVar[int | None] = 40_000
@@ -221,7 +226,11 @@ class Capabilities(Record):
 
     @model_validator(mode="after")
     def _default_schedule_fits(self) -> Self:
-        self.check_schedule(self.default_schedule)
+        trips, low, high = self.default_round_trips, *self.pump_range
+        if trips > self.max_round_trips:
+            raise _at_odds("default_round_trips", trips, f"max_round_trips {self.max_round_trips}")
+        if min(self.default_pump) < low or max(self.default_pump) > high:
+            raise _at_odds("default_pump", self.default_pump, f"pump_range {self.pump_range}")
         return self
 
     @model_validator(mode="after")
@@ -346,6 +355,10 @@ class Capabilities(Record):
                 available=MAX_TRACE_BYTES,
                 hint=f"every = {every} would fit" if every else "ask for fewer runs",
             )
+
+
+def _at_odds(default: str, value: object, limit: str) -> DriverFaultError:
+    return DriverFaultError(f"describe: {default} is {value}, {limit}", hint=f"set {default} too")
 
 
 @lru_cache(maxsize=16)  # asked for with every job

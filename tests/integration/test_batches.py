@@ -281,6 +281,9 @@ def test_changes_end_with_the_reason_where_the_job_failed(serving):
         job = device.submit(PAIR, n_runs=20, seed=5, settings={"lasts": 2})
         *_, end = job.changes()
         assert (end.state, end.error.code, end.ready) == (JobState.FAILED, "device.lock_lost", 8)
+        with pytest.raises(LockLostError, match="delivered 8 of its runs") as caught:
+            job.result()
+        assert caught.value.details["job"] == job.id
 
 
 def test_a_change_reaches_a_far_client_after_half_a_round_trip(serving):

@@ -42,6 +42,20 @@ def test_an_interrupt_while_modules_are_imported_shows_no_traceback(module, mome
     assert said in ([], ["error: interrupted"])
 
 
+def test_a_crash_in_the_process_of_a_command_is_told():
+    code = (
+        "import ctypes, cim_hal.entry, cim_hal.console\n"
+        "cim_hal.console.run = lambda _: ctypes.string_at(0)\n"
+        "cim_hal.entry.run_program('cim_hal.cli.app:program')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, timeout=100
+    )
+    assert done.returncode == -signal.SIGSEGV
+    assert done.stderr.startswith(b"Fatal Python error: Segmentation fault")
+    assert b"in string_at" in done.stderr
+
+
 def test_two_interrupts_at_once_are_one():
     code = (
         "import os, signal, sys, types, cim_hal.entry, cim_hal.console\n"

@@ -191,6 +191,8 @@ class InstrumentHandlers:
         telemetry = self._history[-1][0] if self._history else None
         telemetry_age_s = max(now - self._taken_at, 0.0) if self._history else 0.0
         is_ready = self._condition.phase is DriverPhase.READY
+        running = self._state.jobs.running  # a driver need not report during a run
+        is_old = (running.started_at if running else now) - self._taken_at > STALE_S
         current = self._current
         age_s = current.age_s(now) if current else 0.0
         return messages.DeviceStatus(
@@ -198,7 +200,7 @@ class InstrumentHandlers:
             telemetry=telemetry,
             number=self._newest,
             age_s=telemetry_age_s,
-            telemetry_stale=telemetry is not None and (telemetry_age_s > STALE_S or not is_ready),
+            telemetry_stale=telemetry is not None and (is_old or not is_ready),
             calibration=current and current.record.fingerprint,
             calibration_age_s=age_s,
             calibration_stale=current is not None and current.record.is_stale(age_s),

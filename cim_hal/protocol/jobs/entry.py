@@ -163,6 +163,13 @@ class JobEntry:
         """Bytes of its result, or of what there is of it."""
         return self.result.n_bytes if self.result is not None else 0
 
+    @property
+    def reached(self) -> Progress | None:
+        """How far it is: all of it once it is done, for the last report may come too late."""
+        if self.progress is None or self.state is not JobState.DONE:
+            return self.progress
+        return self.progress.model_copy(update={"done": self.progress.total})
+
     def status(self) -> JobStatus:
         """Return the message that says where the job is."""
         return JobStatus(
@@ -170,7 +177,7 @@ class JobEntry:
             state=self.state,
             error=self.error,
             seq=self.seq,
-            progress=self.progress,
+            progress=self.reached,
             ready=len(self.result.spins) if self.result is not None else 0,
         )
 
@@ -252,7 +259,7 @@ class JobEntry:
             keep=not self.session,
             age_s=max(now - self.accepted.at, 0.0),
             n_bytes=self.n_bytes,
-            progress=self.progress,
+            progress=self.reached,
             reason=self.error.code if self.error is not None else "",
         )
 

@@ -108,7 +108,8 @@ def _fault(where: str, error: BaseException) -> DriverFaultError:
     name = type(error).__name__
     message = f"the driver failed in {where}: {name}: {error}"
     if isinstance(error, OSError | EOFError):  # of a socket, a serial line, a device file
-        return DriverFaultError(message, exception=name, retryable=True)
+        hint = "its connection is renewed: try again"
+        return DriverFaultError(message, hint=hint, exception=name, retryable=True)
     return DriverFaultError(message, exception=name)
 
 

@@ -6,6 +6,7 @@ import contextvars
 import json
 import logging
 import os
+import re
 import secrets
 import signal
 import socket
@@ -15,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +27,10 @@ from cim_hal.server.driver import messages
 from cim_hal.server.driver.messages import Pipe, PipeClosedError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from cim_hal.errors import CimError
     from cim_hal.machine.lowering import Lowering
 
-__all__ = ["Child"]
+__all__ = ["Child", "calls_under_way"]
 
 # First of all: output of the driver, and of what it imports, must reach our pipe of stderr. The
 # keeper forks before anything else is imported.
@@ -43,9 +44,12 @@ claim = keep(pipe, lock, server)
 from cim_hal.server.driver.child_main import main
 main(pipe, claim)
 """
+FATAL = "Fatal Python error"  # begins what Python writes about a crash, with all calls
 TAIL_BYTES = 16_384
 MAX_STDERR = 1500  # characters, in an error
 MAX_LINE = 500
+FRAME = re.compile(r'File "([^"\n]+)", line (\d+) in (\S+)')
+LIBRARY = Path(os.__file__).parent
 KEEPER_S = 2.0  # for the keeper to end the driver, before it is killed itself
 END_S = 2.0
 
@@ -194,7 +198,7 @@ class Child:
     def exit_error(self) -> DriverFaultError:
         """Return the error that tells how the process ended."""
         status = self._process.returncode
-        text, last_line = _stderr_tail(b"".join(self._stderr).decode("utf-8", "replace"))
+        text, place, last_line = _stderr_tail(b"".join(self._stderr).decode("utf-8", "replace"))
         details: dict[str, Any] = {"stderr": text}
         if status is not None and status < 0:
             details["signal"] = name = _signal_name(-status)
@@ -202,11 +206,9 @@ class Child:
         else:
             details["exit_status"] = status
             how = f"ended with exit status {status}"
-        return DriverFaultError(
-            f"the process of the driver {self._reason or how}",
-            hint=f"its last words: {last_line}" if last_line else "",
-            **details,
-        )
+        said = ", ".join(each for each in (self._reason or how, place and f"in {place}") if each)
+        hint = "" if place and self._reason else last_line and f"its last words: {last_line}"
+        return DriverFaultError(f"the process of the driver {said}", hint=hint, **details)
 
     # ---- threads ----------------------------------------------------------------------------
 
@@ -261,14 +263,31 @@ class Child:
         self._process.send_signal(number)  # does nothing once the process was waited for
 
 
-def _stderr_tail(text: str) -> tuple[str, str]:
-    """Return the end of stderr, or what Python wrote about a crash; and its telling line."""
-    fatal = text.rfind("Fatal Python error")
+def calls_under_way(error: CimError) -> list[str]:
+    """Return the calls that ended with a process, the innermost first, as lines for the log."""
+    text = str(error.details.get("stderr", ""))
+    return [line for line in text.splitlines() if FRAME.search(line)] if FATAL in text else []
+
+
+def _stderr_tail(text: str) -> tuple[str, str, str]:
+    """Return the end of stderr, or what Python wrote about a crash; its place; its telling line.
+
+    The place is that of the innermost call outside of Python's own library: ``bench.py line 30
+    (read)``.
+    """
+    fatal = text.rfind(FATAL)
     if fatal >= 0:
         tail = text[fatal : fatal + MAX_STDERR]
-        return tail, tail.partition("\n")[0]
+        calls = FRAME.findall(tail)
+        calls = [call for call in calls if not _is_of_python(call[0])] or calls
+        places = [f"{Path(file).name} line {line} ({name})" for file, line, name in calls]
+        return tail, "".join(places[:1]), tail.partition("\n")[0]
     tail = text[-MAX_STDERR:]
-    return tail, tail.strip().rpartition("\n")[2][:200]
+    return tail, "", tail.strip().rpartition("\n")[2][:200]
+
+
+def _is_of_python(file: str) -> bool:
+    return Path(file).is_relative_to(LIBRARY) and "site-packages" not in file
 
 
 def _signal_name(number: int) -> str:

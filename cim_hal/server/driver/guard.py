@@ -297,10 +297,10 @@ class DriverGuard:
             return
         with self._mutex:
             is_new = self._fault is None
-            self._fault, self._last_fault = error, str(error)[:2000]
             self._n_breaks += 1
             self._must_rebuild = True
-            if is_new:
+            if is_new:  # what fails until it works again follows from the first fault
+                self._fault, self._last_fault = error, str(error)[:2000]
                 self._put_off()
         if is_new:
             log.warning("the driver is broken, and no job is started: %s", error)

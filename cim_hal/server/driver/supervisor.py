@@ -18,7 +18,7 @@ from cim_hal.protocol.wire.base import ErrorMessage
 from cim_hal.protocol.wire.packet import ID_BYTES, Kind, Packet
 from cim_hal.server.driver import messages
 from cim_hal.server.driver.calls import Backoff, NeverBegunError
-from cim_hal.server.driver.child import Child
+from cim_hal.server.driver.child import Child, calls_under_way
 from cim_hal.server.process_usage import memory_bytes
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ class Supervisor:
     def _back_off(self, error: CimError) -> None:
         """Publish the failure and pause before the next start."""
         if str(error) != self._state.fault:  # each reason once
-            log.warning("%s", error)
+            log.warning("\n".join([str(error), *calls_under_way(error)]))
         self._failures += 1
         backoff = self._options.backoff
         is_broken = self._failed_starts >= backoff.broken_after

@@ -91,7 +91,8 @@ class DeviceStatus(Reply):
         The newest, of number `number` and `age_s` seconds old; None and 0 where there is none.
         Telemetry whose `taken_at` stands still grows old.
     telemetry_stale : bool
-        Whether it is not the present state: older than 5 s, or of before the driver failed.
+        Whether it is not the present state: older than 5 s, or of before the driver failed. While
+        a job runs: whether it was older when that began, since drivers need not report in runs.
     calibration : str or None
         Fingerprint of the current calibration.
     calibration_stale : bool

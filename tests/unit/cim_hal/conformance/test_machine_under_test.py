@@ -33,7 +33,7 @@ def test_chance_is_the_tail_of_the_binomial(hits, n):
 def test_a_share_that_chance_explains_fails(machine):
     assert machine.require_often(np.ones(20, bool), "up") == 1.0  # 2^-20 is below one in a million
     assert 2.0**-20 < ALPHA < 2.0**-19
-    with pytest.raises(CheckFailed, match=r"up in 100\.0 % of 19 runs; to be more than 50 %"):
+    with pytest.raises(CheckFailed, match=r"up in 100\.0 % of 19 runs; more than 50 % was"):
         machine.require_often(np.ones(19, bool), "up")
 
 

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import threading
+
+import numpy as np
 import pytest
 from cim_machines import Annealer
 
-from cim_hal import open_device
+from cim_hal import Readout, open_device
 from cim_hal.conformance.machine_under_test import CheckFailed, MachineUnderTest, NotApplicable
 from cim_hal.conformance.suite import CHECKS, Check, Report, conform
 from cim_hal.errors import DeviceError
@@ -41,6 +44,38 @@ def test_every_check_gets_its_verdict_and_no_failure_ends_the_loop():
     ]
     report = Report("annealer", 5, tuple(verdicts))
     assert [report.count(each) for each in ("passed", "failed", "skipped")] == [2, 2, 1]
+
+
+def test_after_a_driver_that_ignores_stop_no_check_is_made():
+    class Hanging(Annealer):
+        goes_on = threading.Event()
+
+        def run(self, program, stop):
+            self.goes_on.wait()
+            return super().run(program, stop)
+
+    checks = [check for check in CHECKS if check.name in {"smallest-program", "gauges"}]
+    with open_device(Hanging()) as session:
+        machine = MachineUnderTest(session, timeout_s=0.2, cancel_s=0.1)
+        first, second = conform(machine, checks)
+        Hanging.goes_on.set()
+    assert (first.outcome, second.outcome) == ("failed", "skipped")
+    assert first.said.endswith("goes on: the driver ignores stop")
+    assert second.said == "not made: the driver ignores stop since smallest-program"
+
+
+def test_gauges_cannot_be_told_apart_where_no_ground_state_is_found():
+    class AllUp(Annealer):
+        def run(self, program, _stop):
+            return Readout(np.ones((program.n_runs, program.n_spins), np.int8))
+
+    (gauges,) = (check for check in CHECKS if check.name == "gauges")
+    with open_device(AllUp()) as session:
+        (verdict,) = conform(MachineUnderTest(session, n_runs=64), [gauges])
+    assert (verdict.outcome, verdict.said) == (
+        "skipped",
+        "the ground state was never found in 64 runs each",
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from cim_hal import Capabilities, CapabilityError, PumpSchedule, Setting, TraceRequest
+from cim_hal.errors import DriverFaultError
 from cim_hal.model.schedule import MAX_TRACE_BYTES
 
 MACHINE = Capabilities(
@@ -25,15 +26,28 @@ def test_a_stronger_pump_than_the_machine_has_is_refused():
         MACHINE.check_schedule(PumpSchedule.linear(0, 9, round_trips=10))
 
 
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        (
+            {"max_round_trips": 100},
+            r"^describe: default_round_trips is 1000, max_round_trips 100 \(set default_round",
+        ),
+        (
+            {"pump_range": (1.0, 1.0)},
+            r"^describe: default_pump is \(0.0, 2.0\), pump_range \(1.0, 1.0\) \(set default_pump",
+        ),
+    ],
+)
+def test_limits_without_the_defaults_of_their_own_are_a_fault_of_the_description(limits, said):
+    with pytest.raises(DriverFaultError, match=said):
+        Capabilities(name="bench", max_spins=8, coupling_bits=8, **limits)
+
+
 @pytest.mark.parametrize("n_runs", [0, -1, 11])
 def test_a_number_of_runs_out_of_range_is_refused(n_runs):
     with pytest.raises(CapabilityError, match=rf"needs {n_runs}, the device has (1 to )?10"):
         MACHINE.check_runs(n_runs)
-
-
-def test_the_recommended_schedule_must_fit():
-    with pytest.raises(CapabilityError):
-        Capabilities(name="x", max_spins=1, coupling_bits=8, default_pump=(9.0,))
 
 
 @pytest.mark.parametrize("wrong", [{"coupling_bits": 1}, {"coupling_bits": 17}, {"max_spins": 0}])

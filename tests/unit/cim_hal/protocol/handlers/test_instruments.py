@@ -62,6 +62,10 @@ def test_telemetry_is_stale_where_it_is_old_or_of_a_driver_that_is_broken(bench)
         bench.now = now
         assert bench.ask(AskDevice(), session).telemetry_stale is is_stale
     heard(_telemetry(2), now=6.2)
+    bench.now = 7.0
+    bench.load(session)
+    bench.sample(session)
+    bench.now = 18.0  # during a run a driver need not report
     assert not bench.ask(AskDevice(), session).telemetry_stale
     bench.core.instruments.changed(DriverState(phase=DriverPhase.BROKEN, fault="gone"), now=6.3)
     assert bench.ask(AskDevice(), session).telemetry_stale

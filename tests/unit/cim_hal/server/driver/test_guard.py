@@ -304,11 +304,15 @@ def test_a_driver_whose_status_or_safe_fails_runs_nothing_until_it_works(
     assert caplog.text.count("Traceback") == 1
 
 
-def test_a_connection_that_is_lost_in_a_run_is_a_retryable_error(watched, fragile):
-    fragile.raises["run"] = BrokenPipeError("gone")
-    with pytest.raises(DriverFaultError, match="BrokenPipeError: gone") as caught:
+def test_a_connection_that_is_lost_in_a_run_is_a_retryable_error(watched, fragile, states):
+    fragile.raises["run"] = TimeoutError("timed out")
+    fragile.raises["safe"] = OSError("cannot read from timed out object")
+    with pytest.raises(DriverFaultError, match="TimeoutError: timed out") as caught:
         watched.run(_program(fragile), StopToken())
     assert (caught.value.retryable, caught.value.code) == (True, "device.driver_fault")
+    assert "its connection is renewed: try again" in caught.value.hint
+    _poll(watched)  # fails too
+    assert {state.fault for state in states} == {str(caught.value)}  # not what followed from it
 
 
 def test_a_job_that_fails_now_and_then_breaks_nothing_and_many_in_a_row_do(
