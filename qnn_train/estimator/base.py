@@ -223,10 +223,7 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         return TieReport.of(self.found_, examples, self._task, tolerance=tolerance)
 
     def save_picture(self, path: str | os.PathLike[str], *, title: str = "") -> None:
-        """Draw objective and scores against calls; the suffix says the format, such as .png.
-
-        `title` stands above what the picture says of the network.
-        """
+        """Draw objective and scores against calls, below a title; the suffix says the format."""
         check_is_fitted(self)
         score = "R²" if self.model_.KIND == "regressor" else "accuracy"
         draw(self.history_, self.summary_, Path(path), score=score, taken=self._taken, title=title)
