@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need it
+from numba import njit
 from numba.extending import overload
 
 from cim_hal import Triangle
 from cim_hal.model.conversion import is_sparse
-from emulator.kernel import kernel_part
 from emulator.products.dense import (
     DenseFloats,
     DenseLevels,
@@ -90,7 +90,7 @@ class _Kernels(NamedTuple):
     multiply_rows: Any
 
 
-@kernel_part
+@njit(cache=True, nogil=True)
 def _copy(codes: NDArray[Any], workspace: NDArray[Any]) -> None:
     # not `workspace[...] = codes`: its error message alone takes 4 s to compile
     for i in range(len(codes)):

@@ -247,7 +247,7 @@ def _unload(
                 row[r] = np.float64(digit) * 256.0 + np.float64(low[r])
 
 
-@kernel_part
+@njit(cache=True, nogil=True)
 def multiply_dense_levels(
     couplings: DenseLevels, codes: PackedCodes, first: int, out: NDArray[Any]
 ) -> None:
@@ -374,7 +374,7 @@ class DenseFloats(NamedTuple):
         return np.square(self.values, dtype=np.float64).sum(axis=1)
 
 
-@kernel_part
+@njit(cache=True, nogil=True)
 def multiply_dense_floats(
     couplings: DenseFloats, codes: NDArray[Any], first: int, out: NDArray[Any]
 ) -> None:

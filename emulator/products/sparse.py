@@ -121,7 +121,7 @@ class SparseFloats(NamedTuple):
         return sums[self.starts[1:]] - sums[self.starts[:-1]]
 
 
-@kernel_part
+@njit(cache=True, nogil=True)
 def multiply_sparse_floats(
     couplings: SparseFloats, codes: NDArray[Any], first: int, out: NDArray[Any]
 ) -> None:
@@ -194,7 +194,7 @@ class SparseLevels(NamedTuple):
         return _multiply(self, codes, out)
 
 
-@kernel_part
+@njit(cache=True, nogil=True)
 def multiply_sparse_levels(
     couplings: SparseLevels, codes: NDArray[np.int8], first: int, out: NDArray[Any]
 ) -> None:

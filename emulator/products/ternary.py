@@ -153,7 +153,7 @@ def _unload(
             row[first_run + r] = np.int32(some[r] - totals[first_run + r])
 
 
-@kernel_part
+@njit(cache=True, nogil=True)
 def multiply_ternary_levels(
     couplings: TernaryLevels, codes: PackedCodes, first: int, out: NDArray[Any]
 ) -> None:
