@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+import threading
+import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
@@ -25,9 +28,10 @@ from cim_hal.errors import (
 from cim_hal.streams import drop_output, prepare_streams
 from cim_hal.text import printable
 
-__all__ = ["INTERRUPTED", "LazyGroup", "run", "say"]
+__all__ = ["INTERRUPTED", "LazyGroup", "run", "say", "signs_of_life"]
 
 FAILED, BAD_INPUT = 1, 2
+BETWEEN_LINES_S = 10.0
 INPUT_ERRORS = (
     *(ModelError, TargetError, CapabilityError, KeyFileError),
     *(CassetteError, JournalError, StudyError),
@@ -90,6 +94,24 @@ def say(*lines: str, err: bool = False) -> None:
     All text of a command is printed here or in a table of `cim_hal.cli.common`.
     """
     click.echo("\n".join(map(printable, lines)), err=err)
+
+
+@contextmanager
+def signs_of_life(what: str, state: Callable[[], str], *, quiet: bool = False) -> Iterator[None]:
+    """Print a line every few seconds on a stderr that is no terminal, which has a bar instead."""
+    ended, began = threading.Event(), time.monotonic()
+
+    def tell() -> None:
+        while not ended.wait(BETWEEN_LINES_S):
+            say(f"{what}, {time.monotonic() - began:.0f} s after the start: {state()}", err=True)
+
+    teller = threading.Thread(target=tell, name="signs of life", daemon=True)
+    if not (quiet or sys.stderr.isatty()):
+        teller.start()
+    try:
+        yield
+    finally:
+        ended.set()
 
 
 def run(command: click.Command, arguments: Sequence[str] | None = None) -> int:

@@ -19,7 +19,7 @@ from cim_hal.cli.common import (
     refuse_keys,
     whole_file,
 )
-from cim_hal.console import say
+from cim_hal.console import say, signs_of_life
 from cim_hal.errors import StudyError, TargetError
 from cim_hal.extras import require_extra
 from cim_hal.option_types import COUNT, MAX_COUNT, OutputFolder, Target
@@ -149,10 +149,15 @@ def _measure(path: Path, folder: Path, **options: Any) -> dict[str, Any]:
 
     require_extra("matplotlib", "the report", TargetError)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with progress_on(Console(stderr=True), *columns, TimeRemainingColumn()) as bar:
+    state = ["models and targets"]
+    with (
+        progress_on(Console(stderr=True), *columns, TimeRemainingColumn()) as bar,
+        signs_of_life(path.stem, lambda: state[0]),
+    ):
         task = bar.add_task(f"{path.stem}: models and targets", total=None)
 
         def report(_row: Row, done: int, known: int) -> None:
+            state[0] = f"{done} of {known} jobs"
             bar.update(task, completed=done, total=known, description=path.stem)
 
         try:

@@ -331,8 +331,8 @@ def sample_request(digest: str, schedule: PumpSchedule | None, options: SampleOp
         key=new_key() if options.key is None else options.key,
         coupling=coupling_ref(digest, bits=options.coupling_bits, gauge_seed=options.gauge_seed),
         schedule=schedule and Schedule(pump=schedule.pump, round_trips=schedule.round_trips),
-        n_runs=whole_number("n_runs", options.n_runs, ModelError),
-        seed=secrets.randbits(63) if seed is None else whole_number("seed", seed, ModelError),
+        n_runs=whole_number("n_runs", options.n_runs, ModelError, 1),
+        seed=secrets.randbits(63) if seed is None else whole_number("seed", seed, ModelError, 0),
         settings={name: _setting(name, value) for name, value in settings.items()},
         trace=trace and checked(TraceSpec, every=trace.every, runs=trace.runs),
         priority=whole_number("priority", options.priority, ModelError),
@@ -354,5 +354,6 @@ def checked(cls: type[Built], **fields: Any) -> Built:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = ".".join(str(part) for part in first["loc"])
-        hint = FORMS.get(first.get("ctx", {}).get("pattern", ""), first["msg"])
+        said = first["msg"].replace("Input should", "it should")
+        hint = FORMS.get(first.get("ctx", {}).get("pattern", ""), said)
         raise ModelError(f"{name} = {first['input']!r:.100}", hint=hint) from None

@@ -89,6 +89,7 @@ def compare(**options: Any) -> None:
 
 def _all_splits(options: dict[str, Any]) -> tuple[dict[str, list[dict[str, float]]], OwnData]:
     """Return of each method its scores and seconds on every split, ours last."""
+    from cim_hal.console import signs_of_life
     from qnn_train.cli import train as training
     from qnn_train.cli.fit import session_of
     from qnn_train.data.tables import read_table
@@ -97,7 +98,7 @@ def _all_splits(options: dict[str, Any]) -> tuple[dict[str, list[dict[str, float
     seed, splits = options["random_state"], options["splits"]
     status = ["preparing"]
     with ExitStack() as stack:
-        stack.enter_context(training.signs_of_life(lambda: status[0], quiet=options["quiet"]))
+        stack.enter_context(signs_of_life("training", lambda: status[0], quiet=options["quiet"]))
         show = stack.enter_context(training.bar(quiet=options["quiet"]))
         with refused():
             table = read_table(options["data"])

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cim_hal.console import say
+from cim_hal.console import say, signs_of_life
 from cim_hal.option_types import FILE, OutputFile, OutputFolder
-from cim_hal.text import counted
+from cim_hal.text import counted, printable
 from qnn_train.cli.estimator_options import estimator_of, training_options
 from qnn_train.cli.options import INIT, add_options, option
 from qnn_train.cli.own_data import (
@@ -137,8 +137,8 @@ class _Progress:
     """A bar on a terminal, a line every few seconds elsewhere."""
 
     def __init__(self, stack: ExitStack, training: Any, *, quiet: bool) -> None:
-        self._text, self._n_done = "preparing", 0
-        stack.enter_context(training.signs_of_life(lambda: self._text, quiet=quiet))
+        self._text, self._n_done = f"preparing, {training.COMPILING}", 0
+        stack.enter_context(signs_of_life("training", lambda: self._text, quiet=quiet))
         self._bar = stack.enter_context(training.bar(quiet=quiet))
 
     def show(self, told: Any) -> None:
@@ -247,7 +247,8 @@ def _write(
     places = [folder / "report.json", options["json_file"]]
     with written(folder):
         with_table(network.model_, header).save(folder / "model.npz")
-        network.save_picture(folder / "training.png")
+        title = f"{options['data'].name}: {data.target.name}"
+        network.save_picture(folder / "training.png", title=printable(title))
         for path in places:
             if path is not None and str(path) != "-":
                 replace_text(path, f"{text}\n")

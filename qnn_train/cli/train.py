@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,7 +14,7 @@ import click
 
 from cim_hal import DevicePool, MachineConfig, Session, open_device, spawn_server
 from cim_hal.atomic_files import replace_text
-from cim_hal.console import say
+from cim_hal.console import say, signs_of_life
 from cim_hal.study import Interval, wilson
 from cim_hal.text import counted
 from cim_hal.user_config import read_user_config
@@ -38,6 +36,7 @@ if TYPE_CHECKING:
     MakeRecipe = Callable[[str, int, dict[str, Any]], AnyRecipe]
 
 __all__ = [
+    "COMPILING",
     "bar",
     "carry_out",
     "connect",
@@ -45,14 +44,13 @@ __all__ = [
     "gap_text",
     "hardness_rows",
     "machines_of",
-    "signs_of_life",
     "tell_cost",
     "two_columns",
     "written",
 ]
 
 BETWEEN_CHECKPOINTS_S = 2.0
-BETWEEN_LINES_S = 10.0
+COMPILING = "an emulator is compiled at its first use"
 FIELDS = {"runs": "n_runs"}  # options that have another name than the field of a recipe
 
 
@@ -219,29 +217,12 @@ def _told_steps(*, quiet: bool) -> Iterator[list[TrainingRun[Any]]]:
     def state() -> str:
         for run in runs:
             done, total = run.stepper.progress
-            return ", ".join(filter(None, (f"{done} of {total}", run.stepper.status())))
+            status = run.stepper.status() if done else COMPILING
+            return ", ".join(filter(None, (f"{done} of {total}", status)))
         return "preparing"
 
-    with signs_of_life(state, quiet=quiet):
+    with signs_of_life("training", state, quiet=quiet):
         yield runs
-
-
-@contextmanager
-def signs_of_life(state: Callable[[], str], *, quiet: bool) -> Iterator[None]:
-    """Print a line every few seconds on a stderr that is no terminal, which has a bar instead."""
-    ended, began = threading.Event(), time.monotonic()
-
-    def tell() -> None:
-        while not ended.wait(BETWEEN_LINES_S):
-            say(f"{time.monotonic() - began:.0f} s after the start: {state()}", err=True)
-
-    teller = threading.Thread(target=tell, name="qnn-train lines", daemon=True)
-    if not (quiet or sys.stderr.isatty()):
-        teller.start()
-    try:
-        yield
-    finally:
-        ended.set()
 
 
 def _default_folder(recipe: AnyRecipe, dataset: str, classes: tuple[int, ...]) -> Path:

@@ -222,11 +222,11 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         examples = Examples(self.model_.grid.transform(samples), self._task.labels(answers))
         return TieReport.of(self.found_, examples, self._task, tolerance=tolerance)
 
-    def save_picture(self, path: str | os.PathLike[str]) -> None:
-        """Draw objective and scores against calls; the suffix says the format, such as .png."""
+    def save_picture(self, path: str | os.PathLike[str], *, title: str = "") -> None:
+        """Draw objective and scores against calls, below a title; the suffix says the format."""
         check_is_fitted(self)
         score = "R²" if self.model_.KIND == "regressor" else "accuracy"
-        draw(self.history_, self.summary_, Path(path), score=score, taken=self._taken)
+        draw(self.history_, self.summary_, Path(path), score=score, taken=self._taken, title=title)
 
     def save_integers(self, path: str | os.PathLike[str]) -> None:
         """Write ``.npz`` without pickle, which `load` of the model reads."""

@@ -238,12 +238,19 @@ class Progress:
 
 
 def draw(
-    history: Sequence[Progress], summary: NetworkSummary, path: Path, *, score: str, taken: int
+    history: Sequence[Progress],
+    summary: NetworkSummary,
+    path: Path,
+    *,
+    score: str,
+    taken: int,
+    title: str = "",
 ) -> None:
     """Write the picture to `path`, in the format of its suffix.
 
     Curves jump where another start begins. `score` is what scores are called, `taken` the place in
     the history of the best network of the model, which need not have the least loss (`clip_gain`).
+    `title` stands above.
     """
     figure, (top, bottom) = panels(2, 5.0)
     calls = [told.calls for told in history]
@@ -259,13 +266,15 @@ def draw(
     if held:
         scores = [told.validation_score for told in history]
         curve(bottom, calls, scores, color=SECOND, label=judges)
-    bottom.axvline(calls[taken], color=THIRD, linewidth=1.2, label="the network taken")
+    label = "the network taken"
+    if history[taken].objective > least[-1]:  # a lower loss was not worth a smaller clip
+        label += " (what has less loss,\nat a smaller clip, gains less than clip_gain)"
+    bottom.axvline(calls[taken], color=THIRD, linewidth=1.2, label=label)
     bottom.set_ylabel(score)
-    bottom.legend(frameon=False, fontsize=9)
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.22)}
+    bottom.legend(frameon=False, fontsize=9, ncols=2, **below)
     sizes = [str(summary.layers[0].inputs), *(str(layer.outputs) for layer in summary.layers)]
-    figure.suptitle(
-        f"{summary.n_networks} network{'s' * (summary.n_networks > 1)} {'-'.join(sizes)}, "
-        f"{summary.bits_per_parameter:.3g} bits per parameter",
-        fontsize=11,
-    )
+    network = f"{summary.n_networks} network{'s' * (summary.n_networks > 1)} {'-'.join(sizes)}"
+    said = f"{network}, {summary.bits_per_parameter:.3g} bits per parameter"
+    figure.suptitle("\n".join(filter(None, (title, said))), fontsize=11)
     save(figure, path)

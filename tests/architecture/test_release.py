@@ -51,6 +51,14 @@ def test_the_newest_version_is_in_the_changelog_below_what_comes_next():
     assert re.fullmatch(rf"{re.escape(PROJECT['version'])} - \d{{4}}-\d\d-\d\d", second)
 
 
+def test_the_extra_of_the_docs_has_each_package_whose_bridge_they_document():
+    page = (ROOT / "docs/reference/api.md").read_text(encoding="utf-8")
+    named = {*re.findall(r"cim_hal\.interop\.(\w+)", page)}
+    assert named
+    has = re.findall(r"cim-hal\[(.+)\]", PROJECT["optional-dependencies"]["docs"][0])
+    assert named <= {*has[0].split(",")}
+
+
 def test_the_build_of_the_client_is_a_part_of_the_full_one():
     assert CLIENT["version"] == f"{PROJECT['version']}+client"
     assert CLIENT["name"] == PROJECT["name"]

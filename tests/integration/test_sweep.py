@@ -130,7 +130,8 @@ def test_a_width_that_was_not_reached_is_status_3_and_more_runs_are_made(run, st
     assert {point["n_runs"] for point in found["points"]} == {96}
 
 
-def test_a_cliff_is_found_between_two_levels(run, study, tmp_path):
+def test_a_cliff_is_found_between_two_levels(run, study, tmp_path, monkeypatch):
+    monkeypatch.setattr("cim_hal.console.BETWEEN_LINES_S", 0.01)
     text = STUDY.replace("round_trips = [40, 200]\n", "").replace("[2, 8]", "[2, 12]")
     study.write_text(text + '[[cliff]]\nfactor = "coupling_bits"\nthreshold = 0.5\n')
     status, out, err = sweep(run, study, "--out", tmp_path / "out")
@@ -138,6 +139,7 @@ def test_a_cliff_is_found_between_two_levels(run, study, tmp_path):
     summary = summary_of(tmp_path / "out")
     (cliff,) = summary["cliffs"]
     assert cliff["verdict"] in " ".join(out.split())
+    assert re.search(r"^study for \d+ s: \d+ of \d+ jobs$", err, re.MULTILINE)  # no terminal
     assert 2 < cliff["level"] < 12
     below, above = int(cliff["level"]), int(cliff["level"]) + 1
     at = {p["factors"]["coupling_bits"]: p["success_probability"] for p in summary["points"]}
