@@ -139,7 +139,8 @@ def test_a_cliff_is_found_between_two_levels(run, study, tmp_path, monkeypatch):
     summary = summary_of(tmp_path / "out")
     (cliff,) = summary["cliffs"]
     assert cliff["verdict"] in " ".join(out.split())
-    assert re.search(r"^study for \d+ s: \d+ of \d+ jobs$", err, re.MULTILINE)  # no terminal
+    sign = r"^study, \d+ s after the start: \d+ of \d+ jobs$"
+    assert re.search(sign, err, re.MULTILINE)  # no terminal
     assert 2 < cliff["level"] < 12
     below, above = int(cliff["level"]), int(cliff["level"]) + 1
     at = {p["factors"]["coupling_bits"]: p["success_probability"] for p in summary["points"]}
