@@ -45,10 +45,12 @@ def assert_success_probability(
     AssertionError
         The success probability is less.
     ValueError
-        A probability out of range.
+        A probability out of range, or so few runs that none of their outcomes could fail.
     """
-    _check(at_least=at_least, confidence=confidence)
+    _check(at_least=at_least)
+    _check_inside(confidence=confidence)
     successes, runs = _counts(samples, energy)
+    _check_can_fail(runs, at_least, 1 - confidence)
     if _tail(successes, runs, at_least) <= 1 - confidence:
         raise AssertionError(
             f"{_said(successes, runs)}, which is less than {at_least:g} with confidence "
@@ -70,9 +72,12 @@ def assert_degrades_less_than(
     with half the error rate each, exceeds `loss`; parameters and errors as of
     `assert_success_probability`.
     """
-    _check(loss=loss, confidence=confidence)
-    low = _bound(*_counts(samples, energy), (1 - confidence) / 2, is_low=True)
-    high = _bound(*_counts(degraded, energy), (1 - confidence) / 2, is_low=False)
+    _check(loss=loss)
+    _check_inside(confidence=confidence)
+    tail = (1 - confidence) / 2
+    _check_can_fall(len(samples), len(degraded), loss, tail)
+    low = _bound(*_counts(samples, energy), tail, is_low=True)
+    high = _bound(*_counts(degraded, energy), tail, is_low=False)
     if low - high > loss:
         before, after = (_said(*_counts(each, energy)) for each in (samples, degraded))
         raise AssertionError(
@@ -111,11 +116,13 @@ def assert_success(
     AssertionError
         The success probability is less.
     ValueError
-        A probability out of range, `margin` is not between 0 and `at_least`, or no jobs.
+        A probability out of range, `margin` is not between 0 and `at_least`, no jobs, or so few
+        runs that none of their outcomes could fail.
     """
-    _check(at_least=at_least, confidence=confidence, missed=missed)
-    if not (0 < confidence < 1 and 0 < missed < 1 and max_jobs >= 1):
-        raise ValueError("confidence and missed must be between 0 and 1, and max_jobs 1 or more")
+    _check(at_least=at_least)
+    _check_inside(confidence=confidence, missed=missed)
+    if max_jobs < 1:
+        raise ValueError(f"max_jobs = {max_jobs}: it must be 1 or more")
     if not 0 < margin < at_least:
         raise ValueError(f"margin = {margin}: it must be above 0 and below {at_least}")
     error, low, successes, runs = (1 - confidence) / 2, at_least - margin, 0, 0
@@ -128,6 +135,7 @@ def assert_success(
         if ratio >= math.log((1 - missed) / error):
             break
     else:
+        _check_can_fail(runs, at_least, error)
         if _tail(successes, runs, at_least) > error:
             return
     raise AssertionError(
@@ -167,6 +175,36 @@ def _check(**probabilities: float) -> None:
     for name, value in probabilities.items():
         if not 0 <= value <= 1:
             raise ValueError(f"{name} = {value}: it must be from 0 to 1")
+
+
+def _check_inside(**probabilities: float) -> None:
+    for name, value in probabilities.items():
+        if not 0 < value < 1:
+            raise ValueError(f"{name} = {value}: it must be between 0 and 1")
+
+
+def _check_can_fail(runs: int, at_least: float, error: float) -> None:
+    """Refuse runs of which not even no success shows that the probability is less."""
+    if at_least == 0:
+        raise ValueError("at_least = 0 is always true")
+    if _tail(0, runs, at_least) > error:
+        needed = math.ceil(math.log(error) / math.log1p(-at_least))
+        raise ValueError(
+            f"{runs} runs cannot show less than {at_least:g}, even if none succeeds: it takes "
+            f"{needed} or more, or a lower confidence"
+        )
+
+
+def _check_can_fall(before: int, after: int, loss: float, tail: float) -> None:
+    """Refuse runs of which not even a fall from all to none shows the loss."""
+    if loss == 1:
+        raise ValueError("loss = 1 is never exceeded")
+    if tail ** (1 / before) + tail ** (1 / after) - 1 <= loss:
+        needed = math.floor(math.log(tail) / math.log((1 + loss) / 2)) + 1
+        raise ValueError(
+            f"{before} and {after} runs cannot show a loss of more than {loss:g}, even from all to "
+            f"none: it takes {needed} or more of each, or a lower confidence"
+        )
 
 
 def _said(successes: int, runs: int) -> str:

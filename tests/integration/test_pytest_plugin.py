@@ -21,7 +21,7 @@ RING = IsingModel.from_couplings(
 
 
 def test_a_coarse_machine_solves_a_ring(coarse_machine):
-    samples = coarse_machine.sample(RING, n_runs=32, seed=1)
+    samples = coarse_machine.sample(RING, n_runs=64, seed=1)
     assert samples.record.settings["adc.bits"] == 3
     assert_success_probability(samples, -4.0, at_least=0.2)
 
@@ -42,7 +42,7 @@ def test_a_fault_comes_in_the_third_job(faulty_machine):
 
 def test_a_served_machine_is_one_too(open_machine):
     session = open_machine(os.environ["SERVED"], electronic_noise=1.0)
-    assert_success_probability(session.sample(RING, n_runs=8, seed=1), -4.0, at_least=0.1)
+    assert_success_probability(session.sample(RING, n_runs=64, seed=1), -4.0, at_least=0.2)
 
 
 def test_what_is_false_fails(coarse_machine):

@@ -25,6 +25,9 @@ class Runs:
         self.record = self
         self.seed, self.device, self.settings = 3, "bench", {}
 
+    def __len__(self) -> int:
+        return len(self.energies)
+
     def reached(self, energy: float) -> np.ndarray:
         return self.energies <= energy
 
@@ -45,15 +48,30 @@ def test_a_loss_fails_only_where_it_is_shown():
 
 @pytest.mark.parametrize("wrong", [{"at_least": 1.1}, {"at_least": 0.5, "confidence": -1}])
 def test_probabilities_out_of_range_are_refused(wrong):
-    with pytest.raises(ValueError, match="must be from 0 to 1"):
+    with pytest.raises(ValueError, match=r"must be (from|between) 0 (to|and) 1"):
         assert_success_probability(Runs(1, 2), -1, **wrong)
     with pytest.raises(ValueError, match="margin"):
         assert_success(lambda _: Runs(1, 2), -1, at_least=0.05)
 
 
+def test_few_runs_that_could_not_fail_are_refused_with_the_runs_it_takes():
+    with pytest.raises(ValueError, match="it takes 52 or more"):
+        assert_success_probability(Runs(0, 51), -1, at_least=0.2)
+    with pytest.raises(AssertionError, match="0 of 52"):
+        assert_success_probability(Runs(0, 52), -1, at_least=0.2)
+    with pytest.raises(ValueError, match="it takes 43 or more of each"):
+        assert_degrades_less_than(Runs(42, 42), Runs(0, 42), -1, loss=0.5)
+    with pytest.raises(AssertionError, match="the loss is more"):
+        assert_degrades_less_than(Runs(43, 43), Runs(0, 43), -1, loss=0.5)
+    with pytest.raises(ValueError, match="it takes"):
+        assert_success(lambda _: Runs(0, 2), -1, at_least=0.2, max_jobs=1)
+    for vacuous in ({"at_least": 0}, {"at_least": 0.5, "confidence": 1}):
+        with pytest.raises(ValueError, match=r"always true|between 0 and 1"):
+            assert_success_probability(Runs(0, 99), -1, **vacuous)
+
 @pytest.mark.parametrize("wrong", [{"confidence": 1}, {"missed": 0}, {"max_jobs": 0}])
 def test_a_sequential_test_that_could_not_end_or_begin_is_refused(wrong):
-    with pytest.raises(ValueError, match="max_jobs 1 or more"):
+    with pytest.raises(ValueError, match=r"must be (between 0 and 1|1 or more)"):
         assert_success(lambda _: Runs(0, 2), -1, at_least=0.5, **wrong)
 
 
