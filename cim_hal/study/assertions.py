@@ -75,13 +75,13 @@ def assert_degrades_less_than(
     _check(loss=loss)
     _check_inside(confidence=confidence)
     tail = (1 - confidence) / 2
-    _check_can_fall(len(samples), len(degraded), loss, tail)
-    low = _bound(*_counts(samples, energy), tail, is_low=True)
-    high = _bound(*_counts(degraded, energy), tail, is_low=False)
+    counts = before, after = _counts(samples, energy), _counts(degraded, energy)
+    _check_can_fall(before[1], after[1], loss, tail)
+    low, high = _bound(*before, tail, is_low=True), _bound(*after, tail, is_low=False)
     if low - high > loss:
-        before, after = (_said(*_counts(each, energy)) for each in (samples, degraded))
+        said, then = (_said(*each) for each in counts)
         raise AssertionError(
-            f"{before}, then {after}: the loss is more than {loss:g} with confidence "
+            f"{said}, then {then}: the loss is more than {loss:g} with confidence "
             f"{confidence:g}; {_repeat(degraded)}"
         )
 

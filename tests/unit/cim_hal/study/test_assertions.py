@@ -25,9 +25,6 @@ class Runs:
         self.record = self
         self.seed, self.device, self.settings = 3, "bench", {}
 
-    def __len__(self) -> int:
-        return len(self.energies)
-
     def reached(self, energy: float) -> np.ndarray:
         return self.energies <= energy
 
@@ -68,6 +65,7 @@ def test_few_runs_that_could_not_fail_are_refused_with_the_runs_it_takes():
     for vacuous in ({"at_least": 0}, {"at_least": 0.5, "confidence": 1}):
         with pytest.raises(ValueError, match=r"always true|between 0 and 1"):
             assert_success_probability(Runs(0, 99), -1, **vacuous)
+
 
 @pytest.mark.parametrize("wrong", [{"confidence": 1}, {"missed": 0}, {"max_jobs": 0}])
 def test_a_sequential_test_that_could_not_end_or_begin_is_refused(wrong):
