@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 __all__ = ["sweep"]
 
+POOLED = (
+    "models are of several kinds or sizes, and these figures of all together: the report has a "
+    "table of each kind, and a study for each tells them apart in all figures"
+)
 TOO_WIDE = 3  # exit status where an interval stayed wider than was asked for
 
 
@@ -195,7 +199,9 @@ def _show(found: dict[str, Any], folder: Path) -> None:
     times = [f"time to solution: {one['verdict']}" for one in found["time_to_solution"]]
     lines = [one["verdict"] for one in found["verdicts"]]
     region = [found["safe"]["verdict"]] if found["safe"] else []
+    is_pooled = any(point["families"] for point in found["points"])
     say(
+        *([POOLED] if is_pooled else []),
         *region,
         *times,
         *(one["verdict"] for one in found["cliffs"]),
@@ -209,6 +215,7 @@ def _show(found: dict[str, Any], folder: Path) -> None:
 def _plan(
     study: Study, folder: Path, devices: Sequence[MachineConfig | str], keys: dict[str, Any]
 ) -> dict[str, Any]:
+    from cim_hal.study.control import controls_of
     from cim_hal.study.folder import draw_models
     from cim_hal.study.job_factors import runs_of
     from cim_hal.study.sweep import Sweep
@@ -216,20 +223,46 @@ def _plan(
     instances = list(draw_models(study, folder, are_copies=False))
     with Sweep(study, instances, targets=devices, keys=keys) as machines:
         models = len(machines.instances)
-        points = [one for point in study.points() for one in machines.on_machines(point)]
+        places = list(study.points())
+        points = [one for point in places for one in machines.on_machines(point)]
         runs = [models * runs_of(dict(point), study.repeat.runs) for point in points]
-        seconds = [_run_s(machines, point) for point in points]
-        known = None not in seconds
-        return {
+        plan = {
             "device": machines.capabilities.name,
-            "points": len(list(study.points())),
+            "points": len(places),
             "models": models,
             "machines": max(len(study.machine.seeds), 1),
             "jobs": len(points) * models,
-            "runs": sum(runs),
-            "most_runs": len(points) * models * study.repeat.most_runs,
-            "machine_s": sum(map(mul, runs, seconds)) if known else None,
+            "jobs_to_tune": 0,
+            "jobs_tuned": 0,
+            "control_jobs": len(controls_of(machines, points)) * models,
+            "has_cliffs": bool(study.cliff),
         }
+        if study.train is not None:  # runs of a training depend on its recipe
+            return plan | dict.fromkeys(("runs", "most_runs", "runs_to_tune", "machine_s"))
+        seconds = [_run_s(machines, point) for point in points]
+        most = len(points) * models * study.repeat.most_runs
+        plan |= {"runs": sum(runs), "most_runs": most, "runs_to_tune": 0}
+        plan["machine_s"] = None if None in seconds else sum(map(mul, runs, seconds))
+        return plan | _tuning(study, plan)
+
+
+def _tuning(study: Study, plan: dict[str, Any]) -> dict[str, Any]:
+    """Return the jobs and runs that choosing settings anew adds; their seconds are not counted."""
+    if study.nuisance is None or study.models is None:
+        return {}
+    from cim_hal.study.job_factors import runs_of
+
+    apart = study.nuisance.models * len(study.models.family)
+    trials = apart * len(list(study.nuisance.choices()))
+    runs = sum(runs_of(dict(point), study.repeat.runs) for point in study.points())
+    return {
+        "jobs_to_tune": trials * plan["points"],
+        "jobs_tuned": plan["jobs"],
+        "runs_to_tune": trials * runs,
+        "runs": 2 * plan["runs"],
+        "most_runs": 2 * plan["most_runs"],
+        "machine_s": None,
+    }
 
 
 def _run_s(machines: Sweep, point: Point) -> Any:
@@ -241,12 +274,28 @@ def _run_s(machines: Sweep, point: Point) -> Any:
 
 
 def _say_plan(plan: dict[str, Any]) -> None:
-    seconds = "" if plan["machine_s"] is None else f", {plan['machine_s']:.3g} s of a real machine"
+    is_training = plan["runs"] is None
     machines = f" x {plan['machines']} machines" if plan["machines"] > 1 else ""
-    what = f"{plan['points']} points x {plan['models']} models{machines} = {plan['jobs']} jobs"
+    kind = "trainings" if is_training else "models"
+    what = f"{plan['points']} points x {plan['models']} {kind}{machines} = {plan['jobs']} "
+    what += "trainings" if is_training else "jobs"
+    more = {
+        f"{plan['jobs_to_tune']} jobs to tune": plan["jobs_to_tune"],
+        f"{plan['jobs_tuned']} jobs at the settings that are chosen": plan["jobs_tuned"],
+        f"{plan['control_jobs']} of the control": plan["control_jobs"],
+        "those between levels for cliffs, which are not counted": plan["has_cliffs"],
+    }
+    say(f"{plan['device']}: {' + '.join([what, *(text for text, is_so in more.items() if is_so)])}")
+    if not is_training:
+        say(_runs_of_plan(plan))
+
+
+def _runs_of_plan(plan: dict[str, Any]) -> str:
+    seconds = "" if plan["machine_s"] is None else f", {plan['machine_s']:.3g} s of a real machine"
+    tuning = f" and {plan['runs_to_tune']} to tune" if plan["runs_to_tune"] else ""
     limit = f"; at most {plan['most_runs']} until every interval is as narrow as asked for"
     is_limited = plan["most_runs"] > plan["runs"]
-    say(f"{plan['device']}: {what}", f"{plan['runs']} runs{seconds}{limit if is_limited else ''}")
+    return f"{plan['runs']} runs{tuning}{seconds}{limit if is_limited else ''}"
 
 
 def _again(

@@ -26,13 +26,15 @@ BOUNDS = (
     "is a bound that takes one observation from each model."
 )
 ERRORS = (
-    "Each kind of verdict (degrades, improves, as good) has Holm's correction over the study: any "
-    "of them is wrong in 5 % of studies at most. The intervals beside them have none, so one "
-    "without zero may stand beside undecided. Undecided is no statement."
+    "Each kind of verdict (degrades, improves, as good) has Holm's correction over the study: the "
+    "stated error of each is 5 % of studies. As good is wrong more often where few models lose "
+    "much (docs/explanation/intervals.md says how often). The intervals beside them have none, so "
+    "one without zero may stand beside undecided. Undecided is no statement."
 )
 CONTROLS = (
-    "Better and worse have Holm's correction over the study: any of them is wrong in 5 % of "
-    "studies at most; the intervals beside them have none. Undecided is no statement."
+    "Better and worse have Holm's correction over the study: the stated error is 5 % of "
+    "studies (docs/explanation/intervals.md); the intervals beside them have none. Undecided is "
+    "no statement."
 )
 MACHINES = (
     "Machines are drawn as models are: intervals hold for all machines of the kind too. Quantiles "
@@ -46,6 +48,13 @@ ROUNDED = (
     "their levels, as the mean over machines that are drawn."
 )
 CUT = f"Of curves {MAX_LINES} are drawn, in {MAX_PANELS} panels; all points are in the table."
+NO_GAP = (
+    "The gap is a share of the size of the target: a point has none if the target of a model is 0."
+)
+FAMILIES = (
+    "Models are of several kinds or sizes. The figures of the points, the curves and the verdicts "
+    "are of all together, as of one kind: see the table of each kind, or make a study for each."
+)
 DRIVER = (
     "The machine does not say how long a round trip takes: the time of a run is what its driver "
     "took, over all runs of a job."
@@ -102,6 +111,7 @@ def _page(summary: dict[str, Any], study: str, svg: str, width: float) -> str:
         _list("Where other settings suit each level", summary["retuned"].get("warnings", [])),
         _list("Cliffs", [found["verdict"] for found in summary["cliffs"]]),
         _table(summary),
+        _families(summary["points"]),
         _quantiles(summary["points"]),
         f"<h2>The study</h2><pre>{html.escape(study)}</pre>",
         f"<h2>The machine</h2><pre>{html.escape(machines)}</pre>",
@@ -127,6 +137,8 @@ def _facts(summary: dict[str, Any]) -> list[str]:
         f"Runs of {beaten} models were lower than their target: give better targets.": beaten,
         ROUNDED: any("rounded" in point for point in points),
         DRIVER: not _is_of_trainings(summary) and summary["run_s_from"] == "driver",
+        FAMILIES: any(point["families"] for point in points),
+        NO_GAP: not _is_of_trainings(summary) and any(p["energy_gap"] is None for p in points),
         CUT: is_cut(summary),
         f"{wide} intervals are wider than was asked for.": not summary["is_complete"],
     }
@@ -139,7 +151,7 @@ def _is_of_trainings(summary: dict[str, Any]) -> bool:
 
 def _made(summary: dict[str, Any]) -> str:
     return (
-        f"Rows by {', '.join(summary['software'])}. cim-hal sweep --row N DIR runs the job of a "
+        f"Rows by {'; '.join(summary['software'])}. cim-hal sweep --row N DIR runs the job of a "
         "row again, and says whether it gave the same spins."
     )
 
@@ -179,13 +191,23 @@ def _levels(point: dict[str, Any]) -> list[str]:
 
 
 def _cells(point: dict[str, Any], *, is_stated: bool) -> list[str]:
-    values = [f"{point['success_probability']:.3f}", f"{point['low']:.3f} – {point['high']:.3f}"]
+    values = _share(point)
     if point["r99"] is not None:  # else of a training
         values += [f"{point['r99']:.3g}", f"{point['r99_low']:.3g} – {point['r99_high']:.3g}"]
         values += _time(point, is_stated=is_stated)
-        low, high = point["energy_gap_low"], point["energy_gap_high"]
-        values += [f"{point['energy_gap']:.2%}", f"{low:.2%} – {high:.2%}"]
+        values += _gap(point)
     return [*_levels(point), *values, str(point["n_instances"]), str(point["n_runs"])]
+
+
+def _share(found: dict[str, Any]) -> list[str]:
+    return [f"{found['success_probability']:.3f}", f"{found['low']:.3f} – {found['high']:.3f}"]
+
+
+def _gap(point: dict[str, Any]) -> list[str]:
+    if point["energy_gap"] is None:
+        return ["none", "target 0"]
+    low, high = point["energy_gap_low"], point["energy_gap_high"]
+    return [f"{point['energy_gap']:.2%}", f"{low:.2%} – {high:.2%}"]
 
 
 def _time(point: dict[str, Any], *, is_stated: bool) -> list[str]:
@@ -193,6 +215,17 @@ def _time(point: dict[str, Any], *, is_stated: bool) -> list[str]:
     if not is_stated:
         return [f"≤ {point['tts_high']:.3g}", "a bound only"]
     return [f"{point['tts']:.3g}", f"{point['tts_low']:.3g} – {point['tts_high']:.3g}"]
+
+
+def _families(points: Sequence[dict[str, Any]]) -> str:
+    """Return the figure of each kind of models."""
+    rows = [
+        [*_levels(point), each["name"], str(each["n_instances"]), *_share(each)]
+        for point in points
+        for each in point["families"]
+    ]
+    columns = [*points[0]["factors"], "kind", "models", "figure", "95 %"]
+    return _tabulated("Each kind of models", columns, rows) if rows else ""
 
 
 def _quantiles(points: Sequence[dict[str, Any]]) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from cim_hal.study.rows import Row, RowFile
     from cim_hal.study.sweep import Sweep
 
-__all__ = ["control_summary", "measure_control"]
+__all__ = ["control_summary", "controls_of", "measure_control"]
 
 METHOD = "method"
 
@@ -31,6 +31,11 @@ def _control_of(machines: Sweep, point: Point) -> Point:
     return ((METHOD, control), *kept)
 
 
+def controls_of(machines: Sweep, points: Sequence[Point]) -> list[Point]:
+    """Return the points of controls: one wherever the recipes differ."""
+    return [one for one in dict.fromkeys(_control_of(machines, point) for point in points) if one]
+
+
 def measure_control(
     machines: Sweep,
     rows: RowFile,
@@ -38,8 +43,7 @@ def measure_control(
     report: Callable[[Row, int, int], None],
 ) -> None:
     """Train by the control wherever the recipes differ, with the seeds of the trainings."""
-    controls = dict.fromkeys(_control_of(machines, point) for point in points)
-    machines.run(rows, [point for point in controls if point], report)
+    machines.run(rows, controls_of(machines, points), report)
 
 
 def control_summary(

@@ -37,18 +37,22 @@ class Target:
 
 @dataclass(frozen=True)
 class Instance:
-    """What a study has several of: a model with its target, or, without a model, a training."""
+    """What a study has several of: a model with its target, or, without a model, a training.
+
+    `family` says its kind and size; those of files are one.
+    """
 
     name: str
     model: IsingModel | None
     target: Target
+    family: str = "files"
 
 
 def draw(kind: str, n: int, seed: tuple[int, ...], name: str) -> Instance:
     """Return the model of a family with `n` spins; `seed` says which."""
     rng = np.random.default_rng(list(seed))
     model, planted = FAMILIES[kind](rng, n)
-    return Instance(name, model, target_of(model, planted, seed))
+    return Instance(name, model, target_of(model, planted, seed), f"{kind} of {n} spins")
 
 
 def target_of(model: IsingModel, planted: float | None, seed: tuple[int, ...]) -> Target:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import time
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import version
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from platform import python_version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -164,8 +167,14 @@ def _training(task: TrainTask, machine: Machine, job: Job) -> Row:
     )
 
 
+@cache
 def _software() -> str:
-    return f"cim-hal {version('cim-hal')}"
+    """Return the versions on which the spins of a job may depend."""
+    found = [f"cim-hal {version('cim-hal')}", f"Python {python_version()}"]
+    for name in ("numpy", "numba"):
+        with suppress(PackageNotFoundError):
+            found.append(f"{name} {version(name)}")
+    return ", ".join(found)
 
 
 def _spins_by_run(samples: Any) -> bytes:

@@ -267,6 +267,11 @@ class Study(FileTable):
             raise ValueError("nuisance: models to tune on are drawn: give a [[models.family]]")
         if both := nuisance.levels.keys() & self.factors.keys():
             raise ValueError(f"nuisance: {', '.join(sorted(both))} is a factor already")
+        if "runs" in nuisance.levels:
+            raise ValueError("nuisance: more runs always have more successes; make runs a factor")
+        for name, levels in nuisance.levels.items():
+            if len(set(levels)) < len(levels):
+                raise ValueError(f"nuisance.levels.{name}: a level stands twice")
 
     def numbers(self, factor: str) -> list[float]:
         """Return those levels of a factor that are numbers, which is none of `lowering`."""

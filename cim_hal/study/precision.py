@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cim_hal.errors import CimError
+from cim_hal.errors import CapabilityError, CimError
 from cim_hal.machine.capabilities import Capabilities
 from cim_hal.machine.lowering import lower
 from cim_hal.machine.policies import POLICIES, lower_by
@@ -168,7 +168,15 @@ def policies_at(
         Spins of the machine, where auxiliary ones have to fit.
     seed : int
         Of stochastic rounding.
+
+    Raises
+    ------
+    CapabilityError
+        The model is larger than the machine, before any policy adds spins.
     """
+    needed = model.n_spins + int(not has_field and bool(np.any(model.h)))
+    if max_spins is not None and max_spins < needed:
+        raise CapabilityError("max_spins", required=needed, available=max_spins)
     here = _levels(max_spins or model.n_spins + MAX_AUXILIARY, bits, has_field=has_field)
     energies = all_energies(model) if model.n_spins <= MAX_SPINS else None
     return [_outcome(model, here, policy, energies, seed) for policy in policies]

@@ -74,7 +74,8 @@ def retuned_summary(
 
 def _failure(rows: Sequence[Row]) -> tuple[float, float]:
     """Return how far runs fail: by successes, then by energies."""
-    return -float(sum(row.successes for row in rows)), float(np.mean([row.gap for row in rows]))
+    above = [row.energy_mean - row.target if row.gap is None else row.gap for row in rows]
+    return -float(sum(row.successes for row in rows)), float(np.mean(above))
 
 
 def _point(machines: Sweep, rows: dict[str, Row], point: Point, tuned: Point) -> dict[str, Any]:

@@ -33,6 +33,7 @@ __all__ = [
 FORMAT = 1
 ROWS, PARQUET, CSV = "rows.jsonl", "rows.parquet", "rows.csv"
 MAX_LINE = 100_000
+SMALLEST_TARGET = 1e-9  # as a share of the energy above it, of which it is the unit
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,10 @@ class Row:
         return key_of(tuple(self.factors.items()), self.model, self.batch)
 
     @property
-    def gap(self) -> float:
-        """The mean energy above the target, as a share of its size."""
-        return (self.energy_mean - self.target) / max(abs(self.target), 1e-300)
+    def gap(self) -> float | None:
+        """The mean energy above the target, as a share of its size; None where that is about 0."""
+        above, size = self.energy_mean - self.target, abs(self.target)
+        return above / size if size > SMALLEST_TARGET * abs(above) else None
 
 
 def key_of(point: Point, model: str, batch: int) -> str:

@@ -18,7 +18,7 @@ from cim_hal.study.plan import level_text, machine_of
 from cim_hal.study.quantiles import quantiles_of
 from cim_hal.study.rows import by_point
 from cim_hal.study.safe import safe_places, said_of_region
-from cim_hal.study.shares import Interval, mean_of, of_models, repeats
+from cim_hal.study.shares import Interval, mean_of, of_models, repeats, share_of
 from cim_hal.study.solution_times import Length, optimum_of, run_seconds, said_of, solution_time
 from cim_hal.study.verdicts import references_of, verdicts
 
@@ -103,6 +103,7 @@ def point_summary(
         "low_of_these": share.of_these.low,
         "high_of_these": share.of_these.high,
         "is_bounded": share.is_bounded,
+        "families": _families(sweep, point, rows),
         **_until_success(sweep, point, rows, here, share.of_family),
         "n_instances": len({row.model for row in here}),
         "n_runs": sum(row.runs for row in here),
@@ -110,6 +111,21 @@ def point_summary(
     }
     left = rounding.at(point)
     return found | _rounded(left) if left and all(left) else found
+
+
+def _families(sweep: Sweep, point: Point, rows: dict[str, Row]) -> list[dict[str, Any]]:
+    """Return the figures of each kind and size of models where there is more than one."""
+    names = [instance.family for instance in sweep.instances]
+    if len(set(names)) < 2:
+        return []
+    successes, runs = sweep.counts(point, rows)
+    found = list[dict[str, Any]]()
+    for name in dict.fromkeys(names):
+        of_it = np.array([each == name for each in names])
+        share = share_of(successes[of_it], runs[of_it]).of_family
+        of_share = {"success_probability": share.value, "low": share.low, "high": share.high}
+        found.append({"name": name, "n_instances": int(of_it.sum()), **of_share})
+    return found
 
 
 def _length(point: Point) -> float | None:
@@ -140,9 +156,14 @@ def _until_success(
 
 
 def _gap(sweep: Sweep, here: Sequence[Row]) -> dict[str, Any]:
-    """Return the mean energy gap over models, and machines where they are drawn."""
+    """Return the mean energy gap over models, and machines where they are drawn.
+
+    It is None where the target of a model is about 0: there is nothing to compare with.
+    """
     setting, gaps = sweep.study.machine.seed_setting, defaultdict[Any, list[float]](list)
     for row in here:
+        if row.gap is None:
+            return dict.fromkeys(GAP)
         gaps[row.model, row.factors.get(setting, 0)].append(row.gap)
     means = np.array([float(np.mean(gaps[each])) for each in sorted(gaps)])
     n_machines = max(len(sweep.study.machine.seeds), 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from studies import STUDY, rows_of, summary_of
@@ -83,3 +84,47 @@ def test_machines_are_a_factor_and_their_verdict_is_paired_by_model(run, study, 
     status, said, _ = run("sweep", str(study), "--dry-run")
     assert "4 points x 3 models = 12 jobs" in said
     assert "72 runs" in said
+
+
+KINDS = """
+[study]
+name = "Kinds"
+[models]
+files = ["zero.txt"]
+targets = {"zero.txt" = 0.0}
+family = [
+  {kind = "sk", n = 8, count = 2},
+  {kind = "sk-pm1", n = 6, count = 2},
+]
+[machine]
+device = "emulator-mean-field"
+[factors]
+round_trips = [20, 50]
+[repeat]
+runs = 4
+[nuisance]
+models = 2
+levels = {pump_end = [0.5, 1.1, 1.2]}
+"""
+
+
+def test_kinds_are_told_apart_and_a_target_of_zero_has_no_gap(run, study, tmp_path):
+    study.write_text(KINDS)
+    (tmp_path / "zero.txt").write_text("3 2\n1 2 1\n2 3 2\n")
+    out = tmp_path / "out"
+    status, planned, err = run("sweep", str(study), "--dry-run", "--json")
+    assert status == 0, err
+    status, said, err = run("sweep", str(study), "--out", str(out))
+    assert status == 0, err
+    assert "several kinds or sizes" in said
+    plan, rows = json.loads(planned), rows_of(out)
+    assert sum(plan[name] for name in ("jobs", "jobs_to_tune", "jobs_tuned")) == len(rows)
+    assert plan["runs"] + plan["runs_to_tune"] == sum(row["runs"] for row in rows)
+    point = json.loads((out / "summary.json").read_text())["points"][0]
+    found = [(each["name"], each["n_instances"]) for each in point["families"]]
+    assert found == [("files", 1), ("sk of 8 spins", 2), ("sk-pm1 of 6 spins", 2)]
+    assert point["energy_gap"] is None
+    page = (out / "report.html").read_text()
+    for text in ("Each kind of models", "target 0", "a point has none", "numpy", "Python 3"):
+        assert text in page
+    assert max(map(len, re.findall(r"[0-9]+", page.partition("<h2>Points")[2]))) < 40

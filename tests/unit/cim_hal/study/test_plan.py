@@ -65,3 +65,12 @@ def test_what_is_wrong_is_said(tmp_path, old, new, complaint):
     assert old in GOOD
     with pytest.raises(StudyError, match=complaint.replace("[", r"\[")):
         read_study(written(tmp_path, GOOD.replace(old, new)))
+
+
+@pytest.mark.parametrize(
+    ("levels", "complaint"),
+    [("runs = [4, 8]", "make runs a factor"), ("pump_end = [1, 1.0]", "a level stands twice")],
+)
+def test_levels_to_tune_are_refused_as_those_of_factors_are(tmp_path, levels, complaint):
+    with pytest.raises(StudyError, match=complaint):
+        read_study(written(tmp_path, f"{GOOD}[nuisance.levels]\n{levels}\n"))

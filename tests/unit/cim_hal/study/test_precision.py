@@ -9,7 +9,8 @@ import pytest
 
 from cim_hal import IsingModel, console
 from cim_hal.cli.app import program
-from cim_hal.study.precision import dynamic_range, enough_bits, precision
+from cim_hal.errors import CapabilityError
+from cim_hal.study.precision import dynamic_range, enough_bits, policies_at, precision
 
 
 def triangle(*couplings: float, h: object = None) -> IsingModel:
@@ -44,6 +45,13 @@ def test_fields_count(has_field):
     found = precision(triangle(1, 1, 1, h=[0.3, 0.0, 0.0]), has_field=has_field)
     assert found[0].max_error > 0
     assert found[-1].survival.share == 1
+
+
+@pytest.mark.parametrize(("h", "max_spins"), [(None, 2), ([0.3, 0, 0], 3)])
+def test_policies_refuse_a_model_that_is_larger_than_the_machine(h, max_spins):
+    with pytest.raises(CapabilityError, match="max_spins"):
+        policies_at(triangle(1, 2, 3, h=h), 3, max_spins=max_spins)
+    assert policies_at(triangle(1, 2, 3, h=h), 3, max_spins=max_spins + 1)
 
 
 def test_a_range_beyond_all_numbers_is_infinite_and_json(tmp_path, capsys):

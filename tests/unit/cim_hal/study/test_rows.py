@@ -37,6 +37,12 @@ def test_rows_come_back_and_a_line_that_was_cut_does_not(tmp_path):
     once_more.close()
 
 
+@pytest.mark.parametrize("target", [0.0, 1e-15])
+def test_a_target_of_about_zero_is_no_unit_of_energies(target):
+    assert replace(ROW, target=target).gap is None
+    assert replace(ROW, target=-2.0).gap == 0.5
+
+
 @pytest.mark.parametrize("line", ["{}", "[1, 2]", "no json", '{"factors": 3}'])
 def test_a_damaged_line_is_named(tmp_path, line):
     (tmp_path / "rows.jsonl").write_text(f"{line}\n")
