@@ -127,7 +127,16 @@ def one_line(error: BaseException) -> str:
 
 
 def _problems(error: ValidationError) -> list[str]:
-    return [_problem(found) for found in error.errors(include_url=False, include_context=False)]
+    found = error.errors(include_url=False, include_context=False)
+    infinite = {each["loc"][:-1]: each for each in found if _is_infinite_choice(each)}
+    told = {place: {**each, "loc": place} for place, each in infinite.items()}
+    kept = (told.pop(each["loc"][:-1], None) or each for each in found)  # in its first place
+    return [_problem(each) for each in kept if each["loc"][:-1] not in infinite]
+
+
+def _is_infinite_choice(found: ErrorDetails) -> bool:
+    """Return whether one of several types takes numbers, and this one is not finite."""
+    return found["type"] == "finite_number" and found["loc"][-1:] == ("float",)
 
 
 def _problem(found: ErrorDetails) -> str:
