@@ -70,6 +70,12 @@ CHOSEN = [
 ]
 ALL = CHOSEN + [kind() for kind in exported() if kind not in {type(each) for each in CHOSEN}]
 NAMES = [type(dynamics).__name__ for dynamics in ALL]
+# One of each family is quick enough for every run of the tests: each dynamics has its kernels.
+IN_EVERY_RUN = {"MeanField", "MeasurementFeedback", "SimulatedBifurcation", "SimCim"}
+AT_EACH_END = [
+    pytest.param(dynamics, id=name, marks=() if name in IN_EVERY_RUN else pytest.mark.slow)
+    for dynamics, name in zip(ALL, NAMES, strict=True)
+]
 
 
 def machine(dynamics) -> EmulatedCim:
@@ -110,7 +116,7 @@ def test_all_declared_settings_are_offered_with_the_values_of_the_machine(dynami
     assert dynamics.with_settings({}) == dynamics
 
 
-@pytest.mark.parametrize("dynamics", ALL, ids=NAMES)
+@pytest.mark.parametrize("dynamics", AT_EACH_END)
 @pytest.mark.parametrize("end", ["low", "high"])
 def test_a_machine_runs_with_each_setting_at_each_end(dynamics, end):
     driver = machine(dynamics)
