@@ -13,11 +13,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from cim_hal.atomic_files import replace_text, replacing
 from cim_hal.errors import CimError, StudyError
-from cim_hal.toml_files import one_line
+from cim_hal.toml_files import first_problem
 
 if TYPE_CHECKING:
     from cim_hal.study.plan import Point
@@ -179,9 +179,9 @@ def read_rows(folder: Path) -> list[Row]:
 def _row_of(path: Path, number: int, line: bytes) -> Row:
     try:
         return _reader().validate_json(line)
-    except ValueError as error:
+    except ValidationError as error:
         raise StudyError(
-            f"{path}, line {number} is no row of a study: {one_line(error)}",
+            f"{path}, line {number} is no row of a study: {first_problem(error)}",
             hint="remove the line, and its job runs again with --resume",
         ) from None
 
