@@ -22,6 +22,7 @@ import numpy as np
 
 from cim_hal.study import Interval, wilson
 from qnn_train.arrays import Array, FloatArray
+from qnn_train.errors import AssemblyError
 
 __all__ = [
     "Bin",
@@ -102,9 +103,13 @@ class ClassScores:
         classes : array, shape (n_classes,)
             Sorted.
         probabilities : array, shape (n, n_classes)
+
+        Raises
+        ------
+        AssemblyError
+            A label that is none of the classes.
         """
-        right = np.searchsorted(classes, answers)
-        told = np.searchsorted(classes, predicted)
+        right, told = _places(classes, answers), _places(classes, predicted)
         confusion = np.zeros((len(classes), len(classes)), dtype=np.int64)
         np.add.at(confusion, (right, told), 1)
         hits = right == told
@@ -123,7 +128,11 @@ class ClassScores:
 
 @dataclass(frozen=True)
 class RealScores:
-    """Of predicted numbers."""
+    """Of predicted numbers.
+
+    R² is not defined where all answers are the same: it is 1 if they are predicted and else 0, as
+    in scikit-learn, with an interval without bounds.
+    """
 
     n: int
     r2: Interval
@@ -137,10 +146,25 @@ class RealScores:
 
         def r2(rows: Array) -> float:
             spread = float(np.square(answers[rows] - answers[rows].mean()).sum())
-            return 1 - float(np.square(residuals[rows]).sum()) / spread if spread else 0.0
+            errors = float(np.square(residuals[rows]).sum())
+            return 1 - errors / spread if spread else float(not errors)
 
         mae = float(np.mean(np.abs(residuals)))
-        return cls(len(answers), _bootstrapped(r2, len(answers)), _rmse(residuals), mae)
+        known = _bootstrapped(r2, len(answers))
+        if (answers == answers[0]).all():
+            known = Interval(float(not residuals.any()), -np.inf, np.inf)
+        return cls(len(answers), known, _rmse(residuals), mae)
+
+
+def _places(classes: Array, labels: Array) -> Array:
+    """Return the places of labels among sorted classes; refuse others, which have none."""
+    places = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
+    if (others := classes[places] != labels).any():
+        raise AssemblyError(
+            f"{str(labels[others][0])!r:.100} is no class of the model",
+            hint=f"one of {', '.join(map(str, classes)):.200}",
+        )
+    return places
 
 
 def _bins(confidence: FloatArray, hits: Array) -> list[Bin]:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 __all__ = ["RECIPES", "main"]
 
 # Fixed on 2026-11-29, before any test image was read by it. Penalty and margin of the method, calls
-# and size of the network were chosen on images kept apart of the ten hardest pairs.
+# and size of the network were chosen on images kept apart of ten hard pairs (docs say which).
 ALL = Recipe(
     method="qcgd-all",
     train_samples=None,

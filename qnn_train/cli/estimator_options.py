@@ -141,5 +141,8 @@ def _class_weight(texts: Iterable[str], target: Target) -> str | dict[Any, float
         if name not in labels:
             known = ", ".join(labels)
             raise click.UsageError(f"--class-weight {text}: balanced, or CLASS=WEIGHT of {known}")
-        found[labels[name]] = Real(0, 1e300).convert(weight, None, None)
+        try:
+            found[labels[name]] = Real(0, 1e300, above=True).convert(weight, None, None)
+        except click.BadParameter as error:
+            raise click.UsageError(f"--class-weight {text}: {error.message}") from None
     return found

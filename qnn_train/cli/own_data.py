@@ -173,6 +173,8 @@ def split_rows(target: Answers, share: float, seed: int) -> tuple[Array, Array]:
         return rows, rows[:0]
     strata = target.answers if target.task == "classification" else None
     train, test = train_test_split(rows, test_size=share, stratify=strata, random_state=seed)
+    if strata is not None and len(np.setdiff1d(strata, strata[train])):
+        raise click.UsageError("a class has no row left to train on; take a smaller --test-share")
     return np.sort(train), np.sort(test)
 
 

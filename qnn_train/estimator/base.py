@@ -161,7 +161,8 @@ class QuantizedNetworkEstimator(BaseEstimator, ABC):
         Raises
         ------
         ValueError
-            Samples that cannot be used, a single class, or a parameter outside its range.
+            Samples that cannot be used, a single class, real numbers that are all the same, or a
+            parameter outside its range.
         CheckpointError
             The checkpoint is of another training.
         CimError

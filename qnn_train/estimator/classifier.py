@@ -93,7 +93,8 @@ class QuantizedNetworkClassifier(ClassifierMixin, QuantizedNetworkEstimator):
         By which share the loss must fall for a network to be better to `patience`, of a loss of
         0.1 where it is less. A loss below it ends the training.
     class_weight : mapping, "balanced" or None
-        What each class counts, times the weights of samples; balanced classes count alike.
+        What each class counts, above 0, times the weights of samples; balanced classes count
+        alike.
     init : IntegerClassifier, path or None
         A trained model of one network, or its file (ONNX too where `save_onnx` wrote it), where
         every start begins in the place of a random network. Its features are kept; labels,

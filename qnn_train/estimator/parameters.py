@@ -48,6 +48,9 @@ OF_RECIPES = (
 )
 
 
+CLASS_WEIGHT = real(0, 1e300, above=True)  # a class that counts nothing would not be learned
+
+
 def _device(name: str, value: object) -> object:
     if isinstance(value, str | os.PathLike | MachineConfig | Driver | Session | DevicePool):
         return value
@@ -86,8 +89,9 @@ def _random_state(name: str, value: Any) -> object:
 
 def _class_weight(name: str, value: Any) -> object:
     """Let scikit-learn check the classes, which are known with the samples only."""
-    is_balanced = isinstance(value, str) and value == "balanced"
-    if value is None or is_balanced or isinstance(value, Mapping):
+    if isinstance(value, Mapping):
+        return {each: CLASS_WEIGHT(f"{name}[{each!r}]", weight) for each, weight in value.items()}
+    if value is None or (isinstance(value, str) and value == "balanced"):
         return value
     right = "None, 'balanced', or a weight for each class"
     raise AssemblyError(f"{name} = {value!r:.100}", hint=right)

@@ -76,7 +76,7 @@ class ClassificationTask:
 class RegressionTask:
     """Real numbers, one or several for a sample."""
 
-    # shape (outputs,); of the answers that are trained on; a deviation is 1 where they all agree
+    # shape (outputs,); of the answers that are trained on
     means: FloatArray
     deviations: FloatArray
     is_column: bool = False  # whether answers with one output have an axis of outputs

@@ -17,6 +17,8 @@ from qnn_train.estimator.samples import Samples
 
 __all__ = ["QuantizedNetworkRegressor"]
 
+ROUNDING = 8 * np.finfo(np.float64).eps  # deviations up to this share of the values are nothing
+
 
 class QuantizedNetworkRegressor(RegressorMixin, QuantizedNetworkEstimator):
     """A network of few-bit integers, trained with an Ising machine, for real answers.
@@ -77,8 +79,9 @@ class QuantizedNetworkRegressor(RegressorMixin, QuantizedNetworkEstimator):
             means, deviations = moments(columns, samples.weights)
         if not np.isfinite([means, deviations]).all():
             raise ValueError("y is too large for the mean and the deviation of float64")
-        is_column = answers.shape[1:] == (1,)
-        return RegressionTask(means, np.where(deviations > 0, deviations, 1.0), is_column=is_column)
+        if (deviations <= ROUNDING * np.abs(columns).max(axis=0)).any():
+            raise ValueError("y has one sample, or values that are all the same in float64")
+        return RegressionTask(means, deviations, is_column=answers.shape[1:] == (1,))
 
     def _classes_weighted(self, samples: Samples) -> Samples:
         if self.class_weight is not None:

@@ -45,8 +45,14 @@ class Samples:
         return Samples(self.features[places], self.answers[places], weights)
 
     def reweighted(self, factors: FloatArray) -> Samples:
-        """Return the samples, each counting `factors` times as much; see `of`."""
-        weights = factors if self.weights is None else self.weights * factors
+        """Return the samples, each counting `factors` times as much; see `of`.
+
+        A ValueError if one would count nothing, or infinitely much.
+        """
+        with np.errstate(over="ignore", under="ignore"):
+            weights = factors if self.weights is None else self.weights * factors
+        if not ((weights > 0) & np.isfinite(weights)).all():
+            raise ValueError("class_weight times sample_weight is beyond float64")
         return Samples.of(self.features, self.answers, weights)
 
 

@@ -49,7 +49,7 @@ WRONG = {
     "settings": ((("a", NAN),), (("a",),), ("ab", "cd"), ((3, 1.0),), 3),
     "device": (None, 3, [], object()),
     "callbacks": (3, [3], "x", print),
-    "class_weight": ("alike", 3, [1, 2]),
+    "class_weight": ("alike", 3, [1, 2], {0: NAN}, {0: -1}, {0: INF}, {0: 0}, {0: "1"}),
     "checkpoint": (3, "/nosuch/folder/x.npz", "/", b""),
     "init": (3, "/nosuch/model.npz", "/", b""),
     "random_state": ("x", 2.5, -1, NAN, []),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.metrics import r2_score
 
 from cim_hal.study import Interval, wilson
+from qnn_train.errors import AssemblyError
 from qnn_train.evaluation import ClassScores, RealScores, generalization_gap, mean_interval
 
 
@@ -24,6 +26,22 @@ def test_confusion_and_calibration_of_a_table_that_is_counted_by_hand():
     assert found.accuracy.value == found.balanced_accuracy.value == 0.75
     assert [each.count for each in found.calibration] == [2, 2]
     assert found.calibration_error == pytest.approx(0.5 * 0.15 + 0.5 * 0.05)
+
+
+def test_a_label_that_is_no_class_is_refused():
+    classes, shares = np.array(["a", "c"]), np.full((2, 2), 0.5)
+    right = np.array(["a", "c"])
+    for others in (["a", "b"], ["d", "c"]):
+        for answers, predicted in ((others, right), (right, others)):
+            with pytest.raises(AssemblyError, match="is no class of the model"):
+                ClassScores.of(np.array(answers), classes, shares, np.array(predicted))
+
+
+def test_nothing_is_known_of_r2_where_answers_agree():
+    for predicted, value in ((np.ones(9), 1.0), (np.arange(9.0), 0.0)):
+        r2 = RealScores.of(np.ones(9), predicted).r2
+        assert r2 == Interval(value, -np.inf, np.inf)
+        assert r2.value == r2_score(np.ones(9), predicted)
 
 
 def test_balanced_accuracy_counts_classes_alike():

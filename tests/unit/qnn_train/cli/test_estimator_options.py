@@ -60,3 +60,8 @@ def test_values_are_those_of_python():
 def test_a_class_that_is_not_there_is_refused():
     with pytest.raises(click.UsageError, match="CLASS=WEIGHT of blue, red"):
         estimator_of(COLOURS, given("--class-weight", "green=1"))
+
+
+def test_a_class_that_counts_nothing_is_refused():
+    with pytest.raises(click.UsageError, match="--class-weight red=0: "):
+        estimator_of(COLOURS, given("--class-weight", "red=0"))

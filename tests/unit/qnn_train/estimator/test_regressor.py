@@ -90,11 +90,13 @@ def test_units_of_the_answers_do_not_matter(diabetes, trained):
     assert np.array_equal(other.predict(X), 0.25 * trained.predict(X))
 
 
-@pytest.mark.parametrize("value", [0.0, -3.5])
-def test_answers_that_agree_are_repeated(diabetes, value):
-    X, _ = diabetes
-    constant = regressor(sweeps=1).fit(X, np.full(len(X), value))
-    assert np.array_equal(constant.predict(2 * X), np.full(len(X), value))
+@pytest.mark.parametrize("first", [0, -3, 2**60, 2**70])
+def test_answers_that_agree_in_float64_are_refused(diabetes, first):
+    X, y = diabetes
+    same = [first + (each if first > 2**59 else 0) for each in range(len(X))]
+    for answers in (same, np.column_stack([y, np.array(same, float)])):
+        with pytest.raises(ValueError, match="all the same in float64"):
+            regressor().fit(X, answers)
 
 
 def test_several_answers_have_a_line_each(two):
