@@ -128,7 +128,12 @@ def session_of(options: dict[str, Any], stack: ExitStack) -> Session | DevicePoo
 
     texts, copies = options["option_texts"], options["machines"]
     devices = machines_of(
-        options["oracle"] or MACHINE, DEVICE, named=options["device"], texts=texts, copies=copies
+        options["oracle"] or MACHINE,
+        DEVICE,
+        named=options["device"],
+        texts=texts,
+        copies=copies,
+        polish=options["polish"],
     )
     return connect(devices, stack, copies=copies, texts=texts)
 

@@ -123,7 +123,8 @@ def option(name: str, kind: Any, text: str, default: object = None, **others: An
 
 
 DATA_FOLDER = click.Path(path_type=Path, file_okay=False)
-ORACLE = "What minimizes; all but machine are searches on the host, to compare with."
+ORACLE = "What minimizes; all but machine are searches on the host, to compare with. "
+ORACLE += "exact ends the training if a minimum is not proven in 60 s."
 INIT = "Model file that every descent begins with: the same data, layers and codes (proximal)."
 POLISH = "End samples of the machine in one-flip descents on the host."
 WEIGHTS = "binary, ternary, 1bit to 8bit, range(first,step,bits) or codebook(a,b,...)."

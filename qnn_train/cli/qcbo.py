@@ -15,7 +15,7 @@ from qnn_train.cli.options import (
     output_options,
     samples,
 )
-from qnn_train.method_names import ON_ALL, ON_PARTS, QCBO_METHODS
+from qnn_train.method_names import MACHINE, ON_ALL, ON_PARTS, QCBO_METHODS
 
 if TYPE_CHECKING:
     from qnn_train.training.recipe import Recipe
@@ -94,6 +94,8 @@ def _check(run: RunOptions, method: str, changes: dict[str, Any]) -> None:
             f"--method {method} takes a number of images; "
             f"say --method {ON_ALL[0]} or qnn-train proximal"
         )
+    if method == "random" and (changes.get("polish") or changes.get("oracle", MACHINE) != MACHINE):
+        raise click.UsageError("--method random asks no oracle; leave out --oracle and --polish")
     for name in ("batch", "pack"):
         if name in changes and method not in ON_PARTS:
             *most, last = ON_PARTS

@@ -61,10 +61,12 @@ def machines_of(
     named: Sequence[MachineConfig],
     texts: Mapping[str, str],
     copies: int,
+    polish: bool | None,
 ) -> tuple[MachineConfig, ...]:
     """Return the machines to open: those named, else that of the user's file, else a default.
 
-    None where the oracle is on the host; options of machines are refused then.
+    None where the oracle is on the host; options of machines, and a polish of their samples, are
+    refused then.
     """
     if oracle == MACHINE:
         return tuple(named) or (MachineConfig.of(read_user_config().device or default),)
@@ -72,6 +74,8 @@ def machines_of(
         raise click.UsageError(
             f"--oracle {oracle} needs no machine; leave out --device, its options and --machines"
         )
+    if polish:
+        raise click.UsageError(f"--polish is for samples of a machine, not --oracle {oracle}")
     return ()
 
 
@@ -137,6 +141,7 @@ def carry_out(
             named=options.device,
             texts=options.option_texts,
             copies=options.machines,
+            polish=changes.get("polish"),
         )
         if options.dry_run:
             with ExitStack() as stack:

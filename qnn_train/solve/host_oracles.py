@@ -200,6 +200,10 @@ class AnnealingOracle(_HostOracle):
 class ExactOracle:
     """Proven minima on the host: all vectors are tried up to 18 bits, else CP-SAT is asked.
 
+    CP-SAT takes integers: coefficients are rounded to 2⁻⁵⁰ of the sum of their magnitudes, and the
+    minimum is proven up to that. A coefficient below 2⁻⁵¹ of the sum counts nothing. `cp_sat`
+    states the error of each proof.
+
     Parameters
     ----------
     n_samples : int

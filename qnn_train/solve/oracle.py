@@ -123,7 +123,9 @@ def evaluate(gradient: FloatArray, bits: BitArray, *, cost: int = 1) -> Answer:
 
 
 def qubo_of(gradient: FloatArray) -> tuple[FloatArray, float]:
-    """Return Q (n, n) and c with xᵀQx + c = (1;x)ᵀ G (1;x)."""
+    """Return Q (n, n) and c with xᵀQx + c = (1;x)ᵀ G (1;x); refuse G that is not finite."""
+    if not np.isfinite(gradient).all():
+        raise AssemblyError("a form with NaN or infinite coefficients has no minimum")
     Q = gradient[1:, 1:].copy()
     Q[np.diag_indices_from(Q)] += 2.0 * gradient[0, 1:]
     return Q, float(gradient[0, 0])

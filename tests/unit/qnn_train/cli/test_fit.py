@@ -118,6 +118,8 @@ def test_an_oracle_on_the_host_takes_no_machine_and_the_model_says_so(flowers, t
     few = ["fit", flowers, "--target", "kind", *QUICK, "--oracle", "descent", "--out", "host"]
     assert run(program, [*few, "--device", "emulator-dsb"]) == 2
     assert "needs no machine; leave out --device" in capsys.readouterr().err
+    assert run(program, [*few, "--polish"]) == 2
+    assert "--polish is for samples of a machine" in capsys.readouterr().err
     assert run(program, few) == 0
     assert load_integers(tmp_path / "host/model.npz").oracle == "descent"
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from qnn_train import (
     AnnealingOracle,
+    AssemblyError,
     DescentOracle,
     ExactOracle,
     ExhaustiveOracle,
@@ -86,6 +87,16 @@ def test_an_exact_minimum_that_cannot_be_had_is_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "ortools.sat.python.cp_model", None)
     with pytest.raises(TrainingError, match="CP-SAT needs ortools, which is not installed"):
         ExactOracle(1).minimize(gradient(30))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("oracle", [ExactOracle(1), DescentOracle(1, seed=0)])
+def test_a_form_that_is_not_finite_is_refused(oracle, value):
+    for n_bits in (3, 20):
+        G = gradient(n_bits)
+        G[1, 2] = G[2, 1] = value
+        with pytest.raises(AssemblyError, match="NaN or infinite"):
+            oracle.minimize(G)
 
 
 def test_hardness_is_the_share_that_one_descent_solves():

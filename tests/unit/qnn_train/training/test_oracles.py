@@ -92,6 +92,14 @@ def test_a_command_opens_no_machine_that_it_does_not_need(command, tmp_path, mon
     assert (report["oracle"], report["device"]) == ("descent", None)
     assert run(program, [*given, "--device", "emulator"]) == 2
     assert "--oracle descent needs no machine" in capsys.readouterr().err
+    assert run(program, [*given, "--polish"]) == 2
+    assert "--polish is for samples of a machine" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", [["--oracle", "exact"], ["--polish"]])
+def test_random_weights_ask_no_oracle(option, capsys):
+    assert run(program, ["qcbo", "--method", "random", *option]) == 2
+    assert "random asks no oracle" in capsys.readouterr().err
 
 
 def test_an_estimator_opens_no_machine_that_it_does_not_need(tmp_path):
