@@ -36,6 +36,7 @@ __all__ = [
     "Process",
     "children",
     "end_marked",
+    "hold",
     "lock_file",
     "open_lock",
     "own",
@@ -294,6 +295,17 @@ def _take(lock: int, mode: int, server: int | None) -> None:
             owner.kill()
             killed_at = now
         time.sleep(POLL_S)
+
+
+def hold(lock: int) -> bool:
+    """Lock an open file for this process alone until `release`; False if another one has it.
+
+    `OSError` where the file system has no locks.
+    """
+    if fcntl is not None and not _lock(lock, fcntl.LOCK_EX):
+        return False
+    _held.add(lock)
+    return True
 
 
 class Claim(NamedTuple):

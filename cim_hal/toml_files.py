@@ -127,14 +127,22 @@ def one_line(error: BaseException) -> str:
 
 
 def _problems(error: ValidationError) -> list[str]:
-    return [_problem(found) for found in error.errors(include_url=False, include_context=False)]
+    found = error.errors(include_url=False, include_context=False)
+    infinite = {each["loc"][:-1] for each in found if _is_infinite_choice(each)}
+    told = [each for each in found if each["loc"][:-1] not in infinite or _is_infinite_choice(each)]
+    return [_problem(each) for each in told]
+
+
+def _is_infinite_choice(found: ErrorDetails) -> bool:
+    """Return whether one of several types takes numbers, and this one is not finite."""
+    return found["type"] == "finite_number" and found["loc"][-1:] == ("float",)
 
 
 def _problem(found: ErrorDetails) -> str:
     says = found["msg"].removeprefix("Value error, ").replace("tuple", "list")
     says = says.replace("Input should", "it should").replace("Field required", "it is missing")
     says = says.replace("Extra inputs are not permitted", "there is no such field")
-    place = _place(found["loc"])
+    place = _place(found["loc"][:-1] if _is_infinite_choice(found) else found["loc"])
     value = found["input"]
     shown = f" = {value!r:.100}" if isinstance(value, str | int | float) else ""
     return f"{place}{shown}: {says}" if place else says

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cim_hal.study.plan import level_text
+from cim_hal.study.plan import METHOD, level_text
 from cim_hal.study.verdicts import Difference, decide, undecided, variance_of
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from cim_hal.study.sweep import Sweep
 
 __all__ = ["control_summary", "controls_of", "measure_control"]
-
-METHOD = "method"
 
 
 def _control_of(machines: Sweep, point: Point) -> Point:

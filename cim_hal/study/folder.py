@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import platform
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +19,15 @@ from cim_hal.addresses import is_machine_file
 from cim_hal.atomic_files import replace_text
 from cim_hal.errors import StudyError
 from cim_hal.model.files import read_model
+from cim_hal.ownership import hold, release
 from cim_hal.study.families import Instance, Target, draw, target_of
-from cim_hal.study.plan import Family, Study, read_study
 from cim_hal.study.requirements import facts_of, refuse_other
 from cim_hal.study.rows import ROWS
 
 if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.model.ising import IsingModel
+    from cim_hal.study.plan import Family, Study
 
 __all__ = [
     "STUDY",
@@ -32,10 +36,11 @@ __all__ = [
     "draw_models",
     "keep_machines",
     "prepare_folder",
+    "sole_study",
     "target_of_row",
 ]
 
-STUDY, MACHINES = "study.toml", "machines.json"
+STUDY, MACHINES, LOCK = "study.toml", "machines.json", "study.lock"
 TEST = "test samples"  # the source of targets of trainings
 APART = 1_000_000  # from here on models of a family are for tuning only
 
@@ -91,12 +96,43 @@ def _drawn(family: Family, number: int, k: int, name: str) -> Instance:
         raise StudyError(f"models.family number {number + 1}: {error}") from None
 
 
-def prepare_folder(file: Path, folder: Path, *, resume: bool) -> Study:
-    """Return the study of a file, and put a copy of the file into the folder of its results.
+@contextmanager
+def sole_study(folder: Path) -> Iterator[None]:
+    """Make a folder and keep all other studies out of it, until this one or its process ends.
+
+    `StudyError` if another study runs there. File systems without locks keep nobody out.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise StudyError(f"{folder} cannot be written: {error.strerror}") from None
+    try:
+        _take(folder, lock)
+        yield
+    finally:
+        release((lock,))
+
+
+def _take(folder: Path, lock: int) -> None:
+    is_held = True
+    with suppress(OSError):  # no locks there
+        is_held = hold(lock)
+    if not is_held:
+        by = os.pread(lock, 200, 0).decode(errors="replace").strip() or "another process"
+        hint = "wait until it ends or end it, or choose another folder"
+        raise StudyError(f"a study runs in {folder} already, by {by}", hint=hint)
+    with suppress(OSError):  # a disk that is full keeps nobody from looking at what is there
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"process {os.getpid()} on {platform.node()}\n".encode(), 0)
+
+
+def prepare_folder(study: Study, file: Path, folder: Path, *, resume: bool) -> None:
+    """Put a copy of the file of a study into the folder of its results.
 
     `StudyError` if there are results already and they are not to be resumed, or of another study.
     """
-    study, copy = read_study(file), folder / STUDY
+    copy = folder / STUDY
     if _has_rows(folder) and copy.exists():
         if copy.read_bytes() != file.read_bytes():
             hint = "choose another folder, or bring back the file"
@@ -105,14 +141,12 @@ def prepare_folder(file: Path, folder: Path, *, resume: bool) -> Study:
             hint = "go on with --resume, or choose another folder"
             raise StudyError(f"{folder} holds results of this study", hint=hint)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         if not _has_rows(folder):
             for number, name in enumerate(study.models.files if study.models else ()):
                 _keep_model(file.parent / name, _copy_of(folder, number, name))
             shutil.copyfile(file, copy)
     except OSError as error:
         raise StudyError(f"{folder} cannot be written: {error.strerror}") from None
-    return study
 
 
 def _has_rows(folder: Path) -> bool:

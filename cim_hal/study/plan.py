@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
+    "METHOD",
     "Cliff",
     "Family",
     "Level",
@@ -39,6 +40,7 @@ _Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Levels = Annotated[list[int | float], Field(min_length=1, max_length=1000)]
 _AnyLevel = bool | int | float | str
 FactorLevels = Annotated[list[_AnyLevel], Field(min_length=1, max_length=1000)]
+METHOD = "method"  # a factor of controls only, or one of trainings
 ONE_AT_A_TIME = "one-at-a-time"
 
 
@@ -100,7 +102,7 @@ class _Train(FileTable):
     @property
     def known(self) -> dict[str, Any]:
         """The options that no factor can have as well."""
-        return self.options | ({"method": self.control} if self.control else {})
+        return self.options | ({METHOD: self.control} if self.control else {})
 
 
 class _Machine(FileTable):

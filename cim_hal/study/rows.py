@@ -6,13 +6,18 @@ import csv
 import io
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from cim_hal.atomic_files import replace_text, replacing
-from cim_hal.errors import StudyError
+from cim_hal.errors import CimError, StudyError
+from cim_hal.toml_files import first_problem
 
 if TYPE_CHECKING:
     from cim_hal.study.plan import Point
@@ -28,12 +33,16 @@ __all__ = [
     "export_parquet",
     "key_of",
     "read_rows",
+    "writing",
 ]
 
 FORMAT = 1
 ROWS, PARQUET, CSV = "rows.jsonl", "rows.parquet", "rows.csv"
-MAX_LINE = 100_000
 SMALLEST_TARGET = 1e-9  # as a share of the energy above it, of which it is the unit
+
+_Count = Annotated[int, Field(ge=0)]
+_Some = Annotated[int, Field(ge=1)]
+_Amount = Annotated[float, Field(ge=0)]
 
 
 @dataclass(frozen=True)
@@ -60,23 +69,25 @@ class Row:
         Of all spins as int8, run by run.
     """
 
-    factors: dict[str, float | str]
+    __pydantic_config__: ClassVar = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
+
+    factors: dict[str, bool | int | float | str]
     model: str
     model_digest: str
-    n_spins: int
-    batch: int
-    seed: int
+    n_spins: _Count
+    batch: _Count
+    seed: _Count
     device: str
-    runs: int
-    successes: int
+    runs: _Some
+    successes: _Count
     target: float
     target_source: str
     energy_mean: float
     energy_min: float
-    energy_sd: float
-    configurations: int
-    device_s: float
-    rounding_error: float
+    energy_sd: _Amount
+    configurations: _Some
+    device_s: _Amount
+    rounding_error: _Amount
     software: str
     spins_sha256: str
 
@@ -117,17 +128,42 @@ class RowFile:
         self.rows = {row.key: row for row in read_rows(folder)}
         if path.exists() and not (data := path.read_bytes()).endswith(b"\n"):
             path.write_bytes(data[: data.rfind(b"\n") + 1])
-        self._file = path.open("a", encoding="utf-8")
+        # without a buffer, of which closing would write the rest to a disk that is full
+        self._file = path.open("ab", buffering=0)
 
     def add(self, row: Row) -> None:
-        """Write a row."""
+        """Write a row; `StudyError` if that fails, and the rows before it stay."""
+        left = f"{_text_of(row)}\n".encode()
+        with writing(Path(self._file.name).parent):
+            while left:
+                left = left[self._file.write(left) :]
         self.rows[row.key] = row
-        self._file.write(json.dumps(asdict(row)) + "\n")
-        self._file.flush()
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _text_of(row: Row) -> str:
+    try:
+        return json.dumps(asdict(row), allow_nan=False)
+    except ValueError:
+        what = f"{row.device}: a job of {row.model} at {row.factors}"
+        raise StudyError(f"{what} gave an energy that is no finite number") from None
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn a failure to write into a `StudyError` that says what is left, and how to go on."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, CimError):
+            raise
+        raise StudyError(
+            f"{folder} cannot be written: {error.strerror or error}",
+            hint="the rows written so far stay; make room, and go on with --resume",
+        ) from None
 
 
 def read_rows(folder: Path) -> list[Row]:
@@ -144,12 +180,23 @@ def read_rows(folder: Path) -> list[Row]:
 
 def _row_of(path: Path, number: int, line: bytes) -> Row:
     try:
-        return Row(**json.loads(line))
-    except (ValueError, TypeError) as error:
+        return _reader().validate_json(line)
+    except ValidationError as error:
         raise StudyError(
-            f"{path}, line {number} is no row of a study: {error}",
+            f"{path}, line {number} is no row of a study: {first_problem(error)}",
             hint="remove the line, and its job runs again with --resume",
         ) from None
+
+
+@cache
+def _reader() -> TypeAdapter[Row]:
+    return TypeAdapter(Annotated[Row, AfterValidator(_possible)])
+
+
+def _possible(row: Row) -> Row:
+    if row.successes > row.runs:
+        raise ValueError(f"successes = {row.successes} of runs = {row.runs}")
+    return row
 
 
 def _flat(row: Row) -> dict[str, Any]:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cim_hal.atomic_files import replace_text
 from cim_hal.study.control import control_summary, measure_control
-from cim_hal.study.folder import draw_apart, draw_models, keep_machines, prepare_folder
+from cim_hal.study.folder import (
+    draw_apart,
+    draw_models,
+    keep_machines,
+    prepare_folder,
+    sole_study,
+)
+from cim_hal.study.plan import read_study
 from cim_hal.study.retuning import retune, retuned_summary
-from cim_hal.study.rows import Row, RowFile, export_csv, export_parquet
+from cim_hal.study.rows import Row, RowFile, export_csv, export_parquet, writing
 from cim_hal.study.summary import cliff_of, next_level, summary, takes_whole
 from cim_hal.study.sweep import Sweep
 
@@ -67,24 +75,33 @@ def run_study(
     ------
     StudyError
         The study file is not right, or asks for what the machine cannot do; the folder holds rows
-        of another study, or rows that are not to be resumed.
+        of another study, or rows that are not to be resumed; another study runs there; it cannot
+        be written, and the rows that are there are kept.
     CimError
         As of `open_device` and `Session.sample`; the rows that are there are kept.
     """
     file, folder = Path(file), Path(folder)
-    study = prepare_folder(file, folder, resume=resume)
+    study = read_study(file)
+    how: dict[str, Any] = {"targets": targets, "jobs": jobs, "keys": keys, "executor": executor}
+    with sole_study(folder):
+        prepare_folder(study, file, folder, resume=resume)
+        rows, found = _measure(study, folder, report, **how)
+        with writing(folder):
+            _write(rows, found, folder, csv=csv)
+    return found
+
+
+def _measure(
+    study: Study, folder: Path, report: Report, **how: Any
+) -> tuple[dict[str, Row], dict[str, Any]]:
+    """Return the rows of a study in one order, and what is in its ``summary.json``."""
     instances, apart = list(draw_models(study, folder)), list(draw_apart(study))
-    with Sweep(
-        *(study, instances),
-        apart=apart,
-        targets=targets,
-        jobs=jobs,
-        keys=keys,
-        executor=executor,
-    ) as machines:
-        keep_machines(folder, machines.capabilities, machines.targets)
-        rows = RowFile(folder)
+    with Sweep(study, instances, apart=apart, **how) as machines:
+        with writing(folder):
+            keep_machines(folder, machines.capabilities, machines.targets)
+            rows = RowFile(folder)
         try:
+            machines.check_rows(rows)
             points = list(study.points())
             machines.run(rows, points, report)
             _bisect(machines, rows, points, report)
@@ -97,11 +114,16 @@ def run_study(
         found = summary(machines, ordered, points)
         found["control"] = control_summary(machines, ordered, points)
         found["retuned"] = retuned_summary(machines, ordered, best, found["verdicts"])
-    table = list(ordered.values())
+    return ordered, found
+
+
+def _write(rows: dict[str, Row], found: dict[str, Any], folder: Path, *, csv: bool) -> None:
+    """Write the tables and the summary."""
+    table = list(rows.values())
     if export_parquet(table, folder) is None or csv:
         export_csv(table, folder)
-    replace_text(folder / SUMMARY, f"{json.dumps(plain(found), indent=1)}\n")
-    return found
+    text = json.dumps(plain(found), indent=1, allow_nan=False)
+    replace_text(folder / SUMMARY, f"{text}\n")
 
 
 def _bisect(machines: Sweep, rows: RowFile, points: list[Point], report: Report) -> None:
@@ -135,11 +157,11 @@ def _with(study: Study, others: Point, name: str, level: float) -> Point:
 
 
 def plain(value: Any) -> Any:
-    """Return a value that JSON has: a number that is not finite becomes a text."""
+    """Return a value that JSON has: an infinite number becomes a text, NaN null."""
     if isinstance(value, dict):
         return {name: plain(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
         return [plain(one) for one in value]
-    if isinstance(value, float) and abs(value) == float("inf"):
-        return "inf" if value > 0 else "-inf"
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else f"{value}"
     return value

@@ -245,13 +245,17 @@ def takes_whole(name: str, capabilities: Capabilities) -> bool:
 def next_level(
     found: Crossing, cliff: Cliff, levels: Sequence[float], *, is_whole: bool
 ) -> float | None:
-    """Return the level to measure next, the middle of the bracket; None where it is fine enough."""
+    """Return the level to measure next, the middle of the bracket.
+
+    None where the bracket is fine enough, or no level lies between its ends.
+    """
     low, high = found.inside
     finest = cliff.resolution or (1.0 if is_whole else 0.01 * (max(levels) - min(levels)))
     if high - low <= finest:
         return None
-    middle = 0.5 * (low + high)
-    return int(middle) if is_whole else middle
+    middle = low + 0.5 * (high - low)
+    middle = math.floor(middle) if is_whole else middle
+    return middle if low < middle < high else None
 
 
 def find_cliff(
@@ -286,7 +290,14 @@ def _said_of_cliff(cliff: Cliff, others: Point, found: Crossing | None, figure: 
     low = "no lower bound" if found.low == -math.inf else f"from {found.low:.4g}"
     high = "no upper bound" if found.high == math.inf else f"to {found.high:.4g}"
     inside = "between {:.4g} and {:.4g}".format(*found.inside)
-    return f"{what} {inside}; 95 %: {low}, {high}"
+    return f"{what} {inside}{_reached(cliff, *found.inside)}; 95 %: {low}, {high}"
+
+
+def _reached(cliff: Cliff, low: float, high: float) -> str:
+    """Return what to say where no level is as fine as the resolution that was asked for."""
+    if cliff.resolution is None or high - low <= cliff.resolution:
+        return ""
+    return f", to {high - low:.3g} and not {cliff.resolution:g}: no level lies between"
 
 
 def _holds(interval: Interval, threshold: float) -> bool:

@@ -76,6 +76,21 @@ def test_a_study_that_was_stopped_goes_on_to_the_same_rows(run, study, tmp_path,
     assert timeless(whole) == timeless(stopped)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"model": "other"}, {"seed": 1}, {"factors": {"coupling_bits": 3, "round_trips": 40}}]
+)
+def test_rows_of_another_study_are_refused(run, study, tmp_path, wrong):
+    out = tmp_path / "out"
+    study.write_text(STUDY.replace("[2, 8]", "[2]").replace("[40, 200]", "[40]"))
+    run_study(study, out)
+    *lines, last = (out / "rows.jsonl").read_text().splitlines()
+    text = "\n".join([*lines, json.dumps({**json.loads(last), **wrong})])
+    (out / "rows.jsonl").write_text(f"{text}\n")
+    status, _, err = sweep(run, study, "--out", out, "--resume")
+    assert status == 2
+    assert "is not of this study" in err
+
+
 def test_several_studies_run_by_one_command_each_in_a_folder_of_its_name(run, study, tmp_path):
     other, out = tmp_path / "ramps.toml", tmp_path / "out"
     other.write_text(STUDY.replace("round_trips = [40, 200]", "pump_end = [0.2, 1.1]"))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from cim_hal import Capabilities
 from cim_hal.errors import StudyError
-from cim_hal.study.folder import draw_models, keep_machines, target_of_row
+from cim_hal.study.folder import draw_models, keep_machines, sole_study, target_of_row
 from cim_hal.study.plan import read_study
 
 STUDY = """
@@ -41,6 +44,23 @@ def test_machines_of_one_kind_add_rows_and_each_is_known_by_its_name(tmp_path):
     assert target_of_row(tmp_path, "b") == "tcp://b:1"
     with pytest.raises(StudyError, match=r"are of a, and c differ in coupling_bits"):
         keep_machines(tmp_path, machine("c", 4), {"c": None})
+
+
+def test_a_folder_has_one_study_at_a_time_and_a_dead_one_holds_nothing(tmp_path):
+    code = (
+        "import sys, time; from pathlib import Path; from cim_hal.study.folder import sole_study\n"
+        "with sole_study(Path(sys.argv[1])): print('in', flush=True); time.sleep(60)"
+    )
+    other = subprocess.Popen([sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE)
+    assert other.stdout is not None
+    assert other.stdout.readline() == b"in\n"
+    with pytest.raises(StudyError, match=f"already, by process {other.pid} on"):  # noqa: SIM117
+        with sole_study(tmp_path):
+            pass
+    other.kill()
+    other.communicate()
+    with sole_study(tmp_path), pytest.raises(StudyError, match="runs in"), sole_study(tmp_path):
+        pass
 
 
 @pytest.mark.parametrize("damaged", ["", "[]", "{}", '{"machine": {}, "targets": 3}', "\x00"])

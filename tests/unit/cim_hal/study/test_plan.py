@@ -42,6 +42,7 @@ NO_FACTOR = "cliff.factor: 'bits' is no factor; those of the file are coupling_b
         ('"sk"', '"skk"', "did you mean sk"),
         ("[2, 8]", "[2, 2]", "a level stands twice"),
         ("[2, 8]", "[]", "at least 1"),
+        ("[2, 8]", "[nan]", "coupling_bits[0] = nan: it should be a finite number"),
         ("[2, 8]", '["2"]', "coupling_bits"),
         ("[factors]\ncoupling_bits = [2, 8]\nadc.bits = [0, 4, 8]", "[factors]", "there are none"),
         ('[[models.family]]\nkind = "sk"\nn = 8', "[models]", "there are none"),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import replace
+import json
+import resource
+from dataclasses import asdict, replace
 
 import pyarrow.parquet as pq
 import pytest
@@ -43,11 +45,51 @@ def test_a_target_of_about_zero_is_no_unit_of_energies(target):
     assert replace(ROW, target=-2.0).gap == 0.5
 
 
-@pytest.mark.parametrize("line", ["{}", "[1, 2]", "no json", '{"factors": 3}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("{}", "[1, 2]", "no json", '{"factors": 3}'),
+        *(
+            json.dumps({**asdict(ROW), name: value})
+            for name, value in (
+                *(("successes", -3), ("successes", 999), ("successes", "3"), ("runs", 0)),
+                *(("factors", 3), ("energy_mean", float("nan")), ("target", float("inf"))),
+            )
+        ),
+    ],
+)
 def test_a_damaged_line_is_named(tmp_path, line):
     (tmp_path / "rows.jsonl").write_text(f"{line}\n")
     with pytest.raises(StudyError, match=r"rows\.jsonl, line 1 is no row"):
         RowFile(tmp_path)
+
+
+def test_a_disk_that_is_full_keeps_the_rows_before_and_takes_the_next_where_there_is_room(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    file = RowFile(tmp_path)
+    file.add(ROW)
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, ((tmp_path / "rows.jsonl").stat().st_size + 40, limits[1])
+    )
+    try:
+        with pytest.raises(StudyError, match=r"cannot be written: File too large") as failed:
+            file.add(replace(ROW, batch=1))
+        assert "--resume" in failed.value.hint
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        file.close()
+    again = RowFile(tmp_path)
+    again.add(replace(ROW, batch=1))
+    again.close()
+    assert [row.batch for row in read_rows(tmp_path)] == [0, 1]
+
+
+def test_a_job_that_gave_no_number_leaves_no_row(tmp_path):
+    file = RowFile(tmp_path)
+    with pytest.raises(StudyError, match="no finite number"):
+        file.add(replace(ROW, energy_mean=float("nan")))
+    file.close()
+    assert read_rows(tmp_path) == []
 
 
 def test_both_tables_have_the_same_columns_and_values(tmp_path):

@@ -54,6 +54,26 @@ def test_whole_levels_stay_whole_and_end_as_neighbours():
     assert next_level(found, CLIFF, [2, 9], is_whole=True) is None
 
 
+@pytest.mark.parametrize(
+    ("ends", "resolution", "is_whole", "says"),
+    [
+        ((7, 8), 0.5, True, "between 7 and 8, to 1 and not 0.5: no level lies between"),
+        ((0.5, np.nextafter(0.5, 1)), 1e-30, False, "to 1.11e-16 and not 1e-30: no level"),
+    ],
+)
+def test_a_cliff_is_sought_no_further_than_there_are_levels(ends, resolution, is_whole, says):
+    fine = CLIFF.model_copy(update={"resolution": resolution})
+    low, high = ends
+    found = cliff_of({low: sure(0.1), high: sure(0.9)}, 0.5)
+    assert found is not None
+    assert next_level(found, fine, [0, 9], is_whole=is_whole) is None
+    points = [
+        {"factors": {"noise": level}, "success_probability": p, "low": p - 0.01, "high": p + 0.01}
+        for level, p in ((low, 0.1), (high, 0.9))
+    ]
+    assert says in find_cliff(fine, (), points, "success probability")["verdict"]
+
+
 def test_there_is_no_cliff_where_the_figure_stays_on_one_side():
     assert cliff_of({0.0: sure(0.9), 1.0: sure(0.8)}, 0.5) is None
 
