@@ -72,6 +72,7 @@ RECIPES = {
     "all-7x7": (ALL, "emulator-550"),
     "all-7x7-3": (replace(ALL, hidden=3), "emulator-550"),
     "all-14x14": (replace(ALL, grid=14), "emulator-550"),
+    "all-7x7-1000": (ALL, "emulator-1000"),
 }
 # A method; ``@descent`` behind it puts an oracle on the host in the place of the machine, a number
 # is the weight of the constraints, of the default one in ``penalty*0.001``, β0 in ``qcgd-all*0.1``,
