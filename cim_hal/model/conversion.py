@@ -75,7 +75,8 @@ def real_array(name: str, values: Any, error: type[CimError]) -> NDArray[np.floa
         is_object = array.dtype.kind in "OV" and not isinstance(values, (np.ndarray, list, tuple))
         what = f"{with_article(type(values).__name__)}" if is_object else f"of type {array.dtype}"
         raise error(f"{name} is not an array of real numbers: it is {what}", hint=HINT)
-    if np.ma.is_masked(values):
+    masked = sys.modules.get("numpy.ma")  # whoever has a masked array has loaded it
+    if masked is not None and masked.is_masked(values):
         raise error(f"{name} has masked entries", hint="fill or remove them")
     if has_bool(values):
         raise error(f"{name} mixes numbers with True and False", hint=HINT)
