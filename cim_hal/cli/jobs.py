@@ -119,9 +119,7 @@ def jobs(
             return
         seen = {info.job: info.state for info in known}
         states_of = {name: _act(session, name, action, timeout_s, seen) for name in found}
-        kept = [info for info in session.jobs() if info.job in states_of]
-    gone = {name: state for name, state in states_of.items() if name not in {i.job for i in kept}}
-    _show_jobs(kept, gone, as_json=as_json)
+        _show_these(session, states_of, as_json=as_json)
 
 
 def _cancel(machine: Target, job_ids: Sequence[str], *, as_json: bool) -> None:
@@ -129,11 +127,15 @@ def _cancel(machine: Target, job_ids: Sequence[str], *, as_json: bool) -> None:
     with machine.connect() as session:
         states = {job_id: session.cancel(job_id) for job_id in job_ids}
         try:
-            kept = [info for info in session.jobs() if info.job in states]
+            _show_these(session, states, as_json=as_json)
         except CimError:  # no session is left to list jobs
             facts = [{"job": job, "state": state.value} for job, state in states.items()]
             print_json(facts) if as_json else say(*(f"{f['job']}: {f['state']}" for f in facts))
-            return
+
+
+def _show_these(session: Session, states: Mapping[str, JobState], *, as_json: bool) -> None:
+    """Show jobs as the server lists them, and those that are gone with their states."""
+    kept = [info for info in session.jobs() if info.job in states]
     gone = {job: state for job, state in states.items() if job not in {info.job for info in kept}}
     _show_jobs(kept, gone, as_json=as_json)
 

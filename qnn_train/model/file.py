@@ -38,8 +38,8 @@ __all__ = [
     "Name",
     "SavedModel",
     "Size",
-    "kind_of",
     "layer_headers",
+    "saved_kind",
 ]
 
 FORMAT = "cim-hal/qnn-model/1"  # pydantic wants it spelled out below
@@ -134,13 +134,20 @@ class ModelHeader(BaseModel):
 
 def header_of(text: str, kind: type[Header]) -> Header:
     """Return the header of a file; one of another kind of model is named as what it is."""
-    found, known = kind_of(text), get_args(kind.model_fields["kind"].annotation)
+    found, known = _kind_of(text), get_args(kind.model_fields["kind"].annotation)
     if found in KINDS and found not in known:
         raise ModelFileError(f"it is {KINDS[found]}")
     return kind.model_validate_json(text)
 
 
-def kind_of(text: str) -> str:
+def saved_kind(path: str | os.PathLike[str]) -> str:
+    """Return the kind of model in a file, empty if its header names none; or `ModelFileError`."""
+    arrays = read_arrays(path, ModelFileError, max_bytes=MAX_BYTES)
+    with reading(path, ModelFileError, "holds no such model"):
+        return _kind_of(str(arrays["header"]))
+
+
+def _kind_of(text: str) -> str:
     """Return the kind of model that a header names, whatever else is in it; empty if none."""
     found = json.loads(text)
     return str(found.get("kind", "")) if isinstance(found, dict) else ""

@@ -10,13 +10,13 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field
 
-from qnn_train.archive import checked_array, read_arrays, reading, write_arrays
+from qnn_train.archive import checked_array, write_arrays
 from qnn_train.arrays import Array, ArrayLike, Arrays, FloatArray
 from qnn_train.data.columns import TableHeader
 from qnn_train.data.features import FeatureGrid
 from qnn_train.errors import ModelFileError
 from qnn_train.method_names import MACHINE
-from qnn_train.model.file import MAX_BYTES, ModelHeader, SavedModel, kind_of, layer_headers
+from qnn_train.model.file import ModelHeader, SavedModel, layer_headers, saved_kind
 from qnn_train.network import QuantizedNetwork
 from qnn_train.network.intervals import Grid
 from qnn_train.network.network import second_class
@@ -269,7 +269,5 @@ def load_integers(path: str | os.PathLike[str]) -> IntegerClassifier | IntegerRe
     ModelFileError
         Not such a file, or one whose parts do not fit together.
     """
-    arrays = read_arrays(path, ModelFileError, max_bytes=MAX_BYTES)
-    with reading(path, ModelFileError, "holds no such model"):
-        kind = kind_of(str(arrays["header"]))
-    return (IntegerRegressor if kind == IntegerRegressor.KIND else IntegerClassifier).load(path)
+    is_regressor = saved_kind(path) == IntegerRegressor.KIND
+    return (IntegerRegressor if is_regressor else IntegerClassifier).load(path)

@@ -9,22 +9,14 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import BaseModel, Field
 
-from qnn_train.archive import checked_array, read_arrays, reading
+from qnn_train.archive import checked_array
 from qnn_train.arguments import checked
 from qnn_train.arrays import ArrayLike, Arrays, IntArray
 from qnn_train.data import PooledLevels, PooledSign, Selection
 from qnn_train.data.features import FeatureGrid
 from qnn_train.errors import ModelFileError
 from qnn_train.method_names import MACHINE
-from qnn_train.model.file import (
-    FROZEN,
-    MAX_BYTES,
-    ModelHeader,
-    SavedModel,
-    Size,
-    kind_of,
-    layer_headers,
-)
+from qnn_train.model.file import FROZEN, ModelHeader, SavedModel, Size, layer_headers, saved_kind
 from qnn_train.model.integer import IntegerModel, load_integers
 from qnn_train.network import QuantizedNetwork
 from qnn_train.network.intervals import Grid
@@ -165,7 +157,4 @@ def load_model(path: str | os.PathLike[str]) -> TrainedModel | IntegerModel:
     ModelFileError
         Not such a file, or one whose parts do not fit together.
     """
-    arrays = read_arrays(path, ModelFileError, max_bytes=MAX_BYTES)
-    with reading(path, ModelFileError, "holds no such model"):
-        kind = kind_of(str(arrays["header"]))
-    return TrainedModel.load(path) if kind == "images" else load_integers(path)
+    return TrainedModel.load(path) if saved_kind(path) == "images" else load_integers(path)
