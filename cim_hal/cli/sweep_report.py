@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from cim_hal.cli.sweep_figure import MAX_LINES, MAX_PANELS, figure_of, is_cut
+from cim_hal.cli.sweep_figure import MAX_MAPS, MAX_PANELS, figure_of, is_cut
 from cim_hal.study.plan import level_text
 from cim_hal.study.quantiles import TOO_FEW
 from cim_hal.text import printable
@@ -47,7 +47,7 @@ ROUNDED = (
     "is among the ten lowest states of the rounded one. Where couplings are disturbed it is so in "
     "their levels, as the mean over machines that are drawn."
 )
-CUT = f"Of curves {MAX_LINES} are drawn, in {MAX_PANELS} panels; all points are in the table."
+CUT = f"Of the panels {MAX_PANELS} are drawn, of maps {MAX_MAPS}; all points are in the table."
 NO_GAP = (
     "The gap is a share of the size of the target: a point has none if the target of a model is 0."
 )
@@ -103,7 +103,7 @@ def _page(summary: dict[str, Any], study: str, svg: str, width: float) -> str:
         f"<style>{STYLE}</style><h1>{title}</h1>",
         *(f"<p>{html.escape(line)}</p>" for line in _facts(summary)),
         # on a phone it is as wide as its letters need, and scrolls
-        f"<figure style='--least: {2.6 * width:.0f}rem'>{svg[svg.index('<svg') :]}</figure>",
+        f"<figure style='--least: {4 * width:.1f}rem'>{svg[svg.index('<svg') :]}</figure>",
         _list("Safe region", [summary["safe"]["verdict"]] if summary["safe"] else []),
         _list("Time to solution", [found["verdict"] for found in summary["time_to_solution"]]),
         _list("Verdicts", [found["verdict"] for found in summary["verdicts"]], ERRORS),
