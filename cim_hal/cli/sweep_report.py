@@ -53,7 +53,8 @@ NO_GAP = (
 )
 FAMILIES = (
     "Models are of several kinds or sizes. The figures of the points, the curves and the verdicts "
-    "are of all together, as of one kind: see the table of each kind, or make a study for each."
+    "are of all together, as of one kind: see the table of each kind. With model = \"each\" in "
+    "[factors], each has all figures of its own."
 )
 DRIVER = (
     "The machine does not say how long a round trip takes: the time of a run is what its driver "
