@@ -53,7 +53,7 @@ NO_GAP = (
 )
 FAMILIES = (
     "Models are of several kinds or sizes. The figures of the points, the curves and the verdicts "
-    "are of all together, as of one kind: see the table of each kind. With model = \"each\" in "
+    'are of all together, as of one kind: see the table of each kind. With model = "each" in '
     "[factors], each has all figures of its own."
 )
 DRIVER = (
