@@ -118,7 +118,10 @@ def _note(summary: dict[str, Any]) -> str:
     points, seeds = summary["points"], len(summary["machine_seeds"])
     what = "models" if summary["figure"] == SUCCESS else "trainings"
     machines = f" on {seeds} machines" if seeds else ""
-    return f"{points[0]['n_instances']} {what}{machines}, intervals of 95 %"
+    numbers = sorted({point["n_instances"] for point in points})
+    least, most = numbers[0], numbers[-1]
+    count = f"{least}" if least == most else f"{least} to {most}"
+    return f"{count} {what}{machines}, intervals of 95 %"
 
 
 # ---- curves ---------------------------------------------------------------------------------

@@ -53,7 +53,8 @@ NO_GAP = (
 )
 FAMILIES = (
     "Models are of several kinds or sizes. The figures of the points, the curves and the verdicts "
-    "are of all together, as of one kind: see the table of each kind, or make a study for each."
+    'are of all together, as of one kind: see the table of each kind. With model = "each" in '
+    "[factors], each has all figures of its own."
 )
 DRIVER = (
     "The machine does not say how long a round trip takes: the time of a run is what its driver "
@@ -168,7 +169,7 @@ def _table(summary: dict[str, Any]) -> str:
     points = summary["points"]
     is_stated = {str(found["at"]): found["is_bracketed"] for found in summary["time_to_solution"]}
     columns = ["figure", "95 %", "R99", "95 %", "TTS, s", "95 %"]
-    columns += ["gap", "95 %", "models", "runs"]
+    columns += ["gap", "95 %", "different samples of a job", "95 %", "models", "runs"]
     if _is_of_trainings(summary):
         columns = ["figure", "95 %", "trainings", "test samples of all"]
     rows = [_cells(p, is_stated=is_stated.get(str(_without_length(p)), False)) for p in points]
@@ -196,6 +197,7 @@ def _cells(point: dict[str, Any], *, is_stated: bool) -> list[str]:
         values += [f"{point['r99']:.3g}", f"{point['r99_low']:.3g} – {point['r99_high']:.3g}"]
         values += _time(point, is_stated=is_stated)
         values += _gap(point)
+        values += _different(point)
     return [*_levels(point), *values, str(point["n_instances"]), str(point["n_runs"])]
 
 
@@ -208,6 +210,11 @@ def _gap(point: dict[str, Any]) -> list[str]:
         return ["none", "target 0"]
     low, high = point["energy_gap_low"], point["energy_gap_high"]
     return [f"{point['energy_gap']:.2%}", f"{low:.2%} – {high:.2%}"]
+
+
+def _different(point: dict[str, Any]) -> list[str]:
+    value, low, high = (point[f"configurations{end}"] for end in ("", "_low", "_high"))
+    return [f"{value:.3g}", f"{low:.3g} – {high:.3g}"]
 
 
 def _time(point: dict[str, Any], *, is_stated: bool) -> list[str]:

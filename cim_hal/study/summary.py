@@ -13,7 +13,7 @@ import numpy as np
 
 from cim_hal.model.enumeration import MAX_SPINS, all_energies
 from cim_hal.study.exhaustion import Survival, disturbed_survivals, survival
-from cim_hal.study.job_factors import WHOLE_JOB_FACTORS
+from cim_hal.study.job_factors import MODEL, WHOLE_JOB_FACTORS
 from cim_hal.study.plan import level_text, machine_of
 from cim_hal.study.quantiles import quantiles_of
 from cim_hal.study.rows import by_point
@@ -46,28 +46,23 @@ class Rounding:
     """Survival of the optima of small models in the levels of a machine, each computed once."""
 
     def __init__(self, sweep: Sweep) -> None:
-        self._small = [
-            (i.name, i.model, sweep.seed_of(i))
-            for i in sweep.instances
-            if i.model is not None and i.model.n_spins <= MAX_SPINS
-        ]
         self._sweep = sweep
         self._energies: dict[str, Any] = {}
         self._known: dict[Any, list[list[Survival]]] = {}
 
     def at(self, point: Point) -> list[list[Survival]]:
-        """Return the survival of each small model, by bits, policy and coupling error of a point.
+        """Return the survival of each model, by bits, policy and coupling error of a point.
 
         Stochastic rounding is that of the first job of the model. Where couplings are disturbed
-        there is one for each of some machines.
+        there is one for each of some machines. There is none where a model is not small.
         """
         levels = dict(point)
         bits = int(levels["coupling_bits"]) if "coupling_bits" in levels else None
         policy, error = str(levels.get("lowering", "max")), self._error_at(point)
-        how = bits, policy, error, machine_of(point)
+        how = bits, policy, error, machine_of(point), levels.get(MODEL)
         if how not in self._known:
             here, found = self._sweep.capabilities_at(point), list[list[Survival]]()
-            for name, model, seed in self._small:
+            for name, model, seed in self._small_at(point):
                 known: dict[str, Any] = {"energies": self._all(name, model), "seed": seed}
                 known |= {"bits": bits, "lowering": policy}
                 if error:
@@ -76,6 +71,13 @@ class Rounding:
                     found.append([survival(model, here, **known)])
             self._known[how] = found
         return self._known[how]
+
+    def _small_at(self, point: Point) -> list[tuple[str, IsingModel, int]]:
+        """Return the models of a point where all are small, else none: it is drawn beside all."""
+        sweep = self._sweep
+        here = [(i.name, i.model, sweep.seed_of(i)) for i in sweep.instances_at(point)]
+        small = [(name, m, seed) for name, m, seed in here if m and m.n_spins <= MAX_SPINS]
+        return small if len(small) == len(here) else []
 
     def _error_at(self, point: Point) -> float:
         """Return the error of couplings at a point: its level, that of the study or the default."""
@@ -107,6 +109,7 @@ def point_summary(
         **_until_success(sweep, point, rows, here, share.of_family),
         "n_instances": len({row.model for row in here}),
         "n_runs": sum(row.runs for row in here),
+        **_configurations(sweep, here),
         "device_s": sum(row.device_s for row in here),
     }
     left = rounding.at(point)
@@ -115,7 +118,7 @@ def point_summary(
 
 def _families(sweep: Sweep, point: Point, rows: dict[str, Row]) -> list[dict[str, Any]]:
     """Return the figures of each kind and size of models where there is more than one."""
-    names = [instance.family for instance in sweep.instances]
+    names = [instance.family for instance in sweep.instances_at(point)]
     if len(set(names)) < 2:
         return []
     successes, runs = sweep.counts(point, rows)
@@ -169,6 +172,28 @@ def _gap(sweep: Sweep, here: Sequence[Row]) -> dict[str, Any]:
     n_machines = max(len(sweep.study.machine.seeds), 1)
     found = mean_of(means if n_machines == 1 else means.reshape(-1, n_machines))
     return dict(zip(GAP, (found.value, found.low, found.high), strict=True))
+
+
+def _configurations(sweep: Sweep, here: Sequence[Row]) -> dict[str, Any]:
+    """Return the mean number of different configurations in a job, over models and machines.
+
+    Its interval is that of a share: of the runs after the first, those that bring a new one.
+    """
+    keys = ("configurations", "configurations_low", "configurations_high")
+    if sweep.study.train is not None:
+        return dict.fromkeys(keys)
+    further = here[0].runs - 1
+    if not further:
+        return dict.fromkeys(keys, 1.0)
+    setting, new = sweep.study.machine.seed_setting, defaultdict[Any, list[int]](list)
+    for row in here:
+        new[row.model, row.factors.get(setting, 0)].append(row.configurations - 1)
+    counts = np.array([(sum(new[each]), further * len(new[each])) for each in sorted(new)])
+    n_machines = max(len(sweep.study.machine.seeds), 1)
+    of_each = counts.T if n_machines == 1 else counts.T.reshape(2, -1, n_machines)
+    share = share_of(*of_each).of_family
+    ends = (share.value, share.low, share.high)
+    return {key: 1 + further * end for key, end in zip(keys, ends, strict=True)}
 
 
 def _quantiles(sweep: Sweep, point: Point, rows: dict[str, Row]) -> list[dict[str, Any]]:
