@@ -310,6 +310,36 @@ def _gap(rng: Rng, n: int, kind: str) -> Figures:
     return {"gap": _ends(1.0, mean_of(drawn[name]))}
 
 
+def different() -> Kinds:
+    """Yield configurations of a job: runs that fail end in one of so many states, lognormal."""
+    kinds = itertools.product((5, 20, 100), ("beta 1", "logistic"), (0.1, 0.5, 0.9))
+    for n, hardness, mean in kinds:
+        name = f"different {n} {hardness} {mean}"
+        yield name, lambda rng, k=(n, hardness, mean): _different(rng, *k)
+
+
+def _states(z: Any) -> Any:
+    return 1 + np.floor(np.exp(3 + z))
+
+
+@cache
+def _expected(hardness: str, mean: float) -> float:
+    u = (np.arange(2000) + 0.5) / 2000
+    p, states = success(hardness, mean, u)[:, None], _states(ndtri(u))
+    of_others = states * (1 - (1 - (1 - p) / states) ** RUNS)
+    return float((1 - (1 - p) ** RUNS + of_others).mean())
+
+
+def _different(rng: Rng, n: int, hardness: str, mean: float) -> Figures:
+    failed = RUNS - rng.binomial(RUNS, success(hardness, mean, rng.random(n)))
+    states = _states(rng.normal(size=n))
+    others = [len(set(rng.integers(0, k, m).tolist())) for k, m in zip(states, failed, strict=True)]
+    new = np.sort(others + 1 * (failed < RUNS)) - 1
+    found, further = share_of(new, np.full(n, RUNS - 1)).of_family, RUNS - 1
+    ends = 1 + further * found.low, 1 + further * found.high
+    return {"configurations": (_expected(hardness, mean), *ends)}
+
+
 # ---- assertions, and scores of predictions ------------------------------------------------------
 
 
@@ -392,6 +422,7 @@ KINDS = {
     "point": points,
     "safe": regions,
     "gap": gaps,
+    "different": different,
     "machines": drawn_machines,
     "assert": assertions,
     "scores": scores,

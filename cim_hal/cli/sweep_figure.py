@@ -60,7 +60,7 @@ def _figure(summary: dict[str, Any]) -> Figure:
     figure = Figure(figsize=(width, sum(heights)), dpi=160, layout="constrained")
     places = figure.subfigures(len(parts), 1, height_ratios=heights, squeeze=False)[:, 0]
     for part, place in zip(parts, places, strict=True):
-        place.suptitle(wrapped(part.heading, width - 0.3), x=0.02, ha="left", fontsize=11)
+        place.suptitle(wrapped(part.heading, 0.85 * width), x=0.02, ha="left", fontsize=11)
         axes = place.subplots(part.rows, part.columns, squeeze=False).ravel()
         for axis in axes[len(part.panels) :]:
             axis.remove()
@@ -268,8 +268,8 @@ def _is_crowded(
     curves = len(by[0].levels) if by else 1
     times = 2 if summary["retuned"].get("points") else 1
     controls = {str(one["factors"]): one["accuracy"] for one in summary["control"]}
-    if curves * times > len(SERIES):
-        return curves > 1
+    if curves > 1 and (curves * times > len(SERIES) or x.is_dense):
+        return True
     for group in groups:
         behind: dict[Any, Any] = {}
         for p in group:

@@ -18,6 +18,7 @@ from cim_hal.study.plan import level_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
 
     from cim_hal.study.plan import Level
 
@@ -128,6 +129,18 @@ class Scale:
         return bool(numbers) and 0 < WIDE * numbers[0] <= numbers[-1]
 
     @property
+    def is_dense(self) -> bool:
+        """Whether neighbours are so near that bars beside each other would cover those of both."""
+        places = np.sort(self._along)
+        return len(places) > 1 and bool(np.diff(places).min() < 0.04 * np.ptp(places))
+
+    @property
+    def _along(self) -> NDArray[np.float64]:
+        """Where levels are on paper, in any unit."""
+        places = np.array([self.place(level) for level in self.levels])
+        return np.log(places) if self.is_log else places
+
+    @property
     def _numbers(self) -> list[float]:
         if self.is_text:
             return []
@@ -139,7 +152,7 @@ class Scale:
         if self.is_log:
             axis.set_xscale("log")
             axis.minorticks_off()
-        along = np.log(places) if self.is_log else places
+        along = self._along
         margin = 0.07 * float(np.ptp(along)) or 0.5
         ends = np.array([along.min() - margin, along.max() + margin])
         axis.set_xlim(*(np.exp(ends) if self.is_log else ends))
@@ -243,7 +256,7 @@ def _one_series(axis: Axes, scale: Scale, series: Series, aside: float | None) -
         return
     moved = ScaledTranslation(aside / 72, 0, axis.figure.dpi_scale_trans)
     bars = np.array([np.subtract(values, low), np.subtract(high, values)])
-    style |= {"elinewidth": 1.2, "capsize": 2.5, "transform": axis.transData + moved}
+    style |= {"elinewidth": 1.2, "capsize": 2, "transform": axis.transData + moved}
     axis.errorbar(places, values, yerr=bars.clip(0), **style)
 
 
