@@ -12,7 +12,6 @@ from chromium import Browser, find_browser
 from matplotlib.collections import PolyCollection
 
 from cim_hal.cli.sweep_figure import figure_of
-from cim_hal.cli.sweep_panels import Scale
 
 REGION = """
 [study]
@@ -152,16 +151,6 @@ def test_curves_that_are_tuned_anew_differ_in_more_than_colour():
     fixed, again = (line for line in axis.lines if line.get_linestyle() != "None")
     for name in ("color", "marker", "linestyle", "markerfacecolor"):
         assert getattr(fixed, f"get_{name}")() != getattr(again, f"get_{name}")()
-
-
-def test_an_axis_has_the_unit_that_the_machine_tells_and_none_where_its_name_has_it():
-    units = {"noise": "quadrature X", "adc.bits": "bits", "gain": "1", "delay": "round trips"}
-    machine = {"settings": [{"name": name, "unit": unit} for name, unit in units.items()]}
-    titles = [
-        Scale.of(summary_at({name: [1, 2]}, machine=machine), name).title
-        for name in (*units, "runs")
-    ]
-    assert titles == ["noise (quadrature X)", "adc.bits", "gain", "delay (round trips)", "runs"]
 
 
 def test_a_browser_shows_the_report_whole_on_a_phone_and_without_a_network(run, tmp_path):
