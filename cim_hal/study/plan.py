@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
+from math import inf
 from os.path import normpath
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
@@ -19,9 +22,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
+    "FIGURES",
     "METHOD",
     "Cliff",
     "Family",
+    "Figure",
     "Level",
     "Point",
     "Safe",
@@ -153,17 +158,71 @@ class _Nuisance(FileTable):
             yield tuple(zip(self.levels, levels, strict=True))
 
 
+class Figure(NamedTuple):
+    """A figure of a point that may cross a threshold.
+
+    Attributes
+    ----------
+    task : str
+        Of the studies that have it.
+    title : str
+    keys : tuple of str
+        Of its value and the ends of its interval, in ``summary.json``.
+    enough : str
+        On which side of the threshold it is enough: "above" or "below".
+    range : tuple of float
+        Of its thresholds: outside and at the ends of it nothing would be crossed.
+    """
+
+    task: str
+    title: str
+    keys: tuple[str, str, str]
+    enough: Literal["above", "below"]
+    range: tuple[float, float]
+
+
+def _keys(name: str) -> tuple[str, str, str]:
+    return name, f"{name}_low", f"{name}_high"
+
+
+_SHARE = ("success_probability", "low", "high")
+FIGURES: Mapping[str, Figure] = MappingProxyType(
+    {
+        "success_probability": Figure("sample", "success probability", _SHARE, "above", (0, 1)),
+        "r99": Figure("sample", "R99", _keys("r99"), "below", (1, inf)),
+        "energy_gap": Figure("sample", "energy gap", _keys("energy_gap"), "below", (0, inf)),
+        "accuracy": Figure("train", "test accuracy", _SHARE, "above", (0, 1)),
+        "infeasibility": Figure(
+            "train", "infeasibility", _keys("infeasibility"), "below", (0, inf)
+        ),
+        "calls": Figure("train", "calls", _keys("calls"), "below", (0, inf)),
+    }
+)
+
+
 class Cliff(FileTable):
-    """A level to be found at which a figure falls below a threshold.
+    """A level to be found at which a figure ceases to be enough; by default the first of the task.
 
     It is sought between neighbouring levels of the factor, to `resolution`: by default 1 for a
     factor of whole numbers, else a hundredth of the range.
     """
 
     factor: str
-    figure: Literal["success_probability"] = "success_probability"
-    threshold: Annotated[float, Field(gt=0, lt=1)]
+    figure: str | None = None
+    threshold: float
     resolution: Annotated[float, Field(gt=0)] | None = None
+
+    def check(self, task: str) -> None:
+        """Refuse figures that a task does not have, and thresholds that none can cross."""
+        known = [name for name, figure in FIGURES.items() if figure.task == task]
+        if self.figure not in {*known, None}:
+            has = f"a study with task = {task!r} has {', '.join(known)}"
+            raise ValueError(f"cliff.figure = {self.figure!r}: {has}")
+        name = self.figure or known[0]
+        low, high = FIGURES[name].range
+        if not low < self.threshold < high:
+            ends = f"above {low:g}" + (f" and below {high:g}" if high < inf else "")
+            raise ValueError(f"cliff.threshold = {self.threshold:g}: one of {name} is {ends}")
 
 
 class Safe(FileTable):
@@ -258,6 +317,7 @@ class Study(FileTable):
 
     def _check_cliffs(self) -> None:
         for cliff in self.cliff:
+            cliff.check(self.study.task)
             if cliff.factor not in self.factors:
                 known = f"those of the file are {', '.join(self.factors)}"
                 raise ValueError(f"cliff.factor: {cliff.factor!r} is no factor; {known}")
@@ -274,6 +334,10 @@ class Study(FileTable):
         for name, levels in nuisance.levels.items():
             if len(set(levels)) < len(levels):
                 raise ValueError(f"nuisance.levels.{name}: a level stands twice")
+
+    def figure_of(self, cliff: Cliff) -> str:
+        """Return the name of the figure of a cliff."""
+        return cliff.figure or ("success_probability" if self.train is None else "accuracy")
 
     def numbers(self, factor: str) -> list[float]:
         """Return those levels of a factor that are numbers, which is none of `lowering`."""

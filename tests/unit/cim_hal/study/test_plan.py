@@ -68,6 +68,28 @@ def test_what_is_wrong_is_said(tmp_path, old, new, complaint):
         read_study(written(tmp_path, GOOD.replace(old, new)))
 
 
+OF_SAMPLES = "a study with task = 'sample' has success_probability, r99, energy_gap"
+
+
+@pytest.mark.parametrize(
+    ("figure", "threshold", "complaint"),
+    [
+        ("accuracy", 0.5, f"cliff.figure = 'accuracy': {OF_SAMPLES}"),
+        ("gap", 0.5, f"cliff.figure = 'gap': {OF_SAMPLES}"),
+        ("success_probability", 1, "success_probability is above 0 and below 1"),
+        ("r99", 1, "cliff.threshold = 1: one of r99 is above 1"),
+        ("energy_gap", 0, "energy_gap is above 0"),
+        ("r99", "inf", "finite number"),
+    ],
+)
+def test_a_cliff_takes_the_figures_of_its_task_and_thresholds_they_can_cross(
+    tmp_path, figure, threshold, complaint
+):
+    cliff = f"figure = '{figure}'\nthreshold = {threshold}"
+    with pytest.raises(StudyError, match=complaint):
+        read_study(written(tmp_path, f"{GOOD}[[cliff]]\nfactor = 'adc.bits'\n{cliff}\n"))
+
+
 @pytest.mark.parametrize(
     ("levels", "complaint"),
     [("runs = [4, 8]", "make runs a factor"), ("pump_end = [1, 1.0]", "a level stands twice")],

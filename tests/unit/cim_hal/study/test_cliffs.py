@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cim_hal.study.cliffs import cliff_of, find_cliff, next_level
 from cim_hal.study.plan import Cliff
 from cim_hal.study.shares import Interval, share_of
-from cim_hal.study.summary import cliff_of, find_cliff, next_level
 
-CLIFF = Cliff(factor="noise", threshold=0.5)
+CLIFF, SUCCESS = Cliff(factor="noise", threshold=0.5), "success_probability"
 
 
 def sure(p: float) -> Interval:
@@ -30,9 +30,9 @@ def test_a_cliff_lies_between_the_levels_on_either_side_of_the_threshold():
 @pytest.mark.parametrize(
     ("last", "says"),
     [
-        (0.1, "between 2 and 3; 95 %: from 1, to 3"),
-        (0.495, "between 2 and 3; 95 %: from 1, no upper bound"),
-        (0.9, "nowhere between the levels"),
+        (0.1, "falls below 0.5 between 2 and 3; 95 %: from 1, to 3"),
+        (0.495, "falls below 0.5 between 2 and 3; 95 %: from 1, no upper bound"),
+        (0.9, "crosses 0.5 nowhere between the levels"),
     ],
 )
 def test_a_cliff_is_told_with_the_ends_that_are_known(last, says):
@@ -41,8 +41,8 @@ def test_a_cliff_is_told_with_the_ends_that_are_known(last, says):
         {"factors": {"noise": level}, "success_probability": p.value, "low": p.low, "high": p.high}
         for level, p in of_levels.items()
     ]
-    found = find_cliff(CLIFF, (), points, "success probability")
-    assert found["verdict"] == f"noise: success probability crosses 0.5 {says}"
+    found = find_cliff(CLIFF, (), points, SUCCESS)
+    assert found["verdict"] == f"noise: success probability {says}"
 
 
 def test_whole_levels_stay_whole_and_end_as_neighbours():
@@ -71,7 +71,25 @@ def test_a_cliff_is_sought_no_further_than_there_are_levels(ends, resolution, is
         {"factors": {"noise": level}, "success_probability": p, "low": p - 0.01, "high": p + 0.01}
         for level, p in ((low, 0.1), (high, 0.9))
     ]
-    assert says in find_cliff(fine, (), points, "success probability")["verdict"]
+    assert says in find_cliff(fine, (), points, SUCCESS)["verdict"]
+
+
+@pytest.mark.parametrize(
+    ("values", "says", "fails"),
+    [
+        ((1.0, 2.0, np.inf), "R99 rises above 2 between 2 and 3; 95 %: from 1, to 3", "above"),
+        ((9.0, 2.0, 1.0), "R99 falls below 2 between 1 and 2; 95 %: from 1, to 3", "below"),
+    ],
+)
+def test_a_figure_that_is_enough_below_its_threshold_fails_above_it(values, says, fails):
+    cliff = Cliff(factor="noise", figure="r99", threshold=2)
+    points = [
+        {"factors": {"noise": level}, "r99": r, "r99_low": 0.9 * r, "r99_high": 1.1 * r}
+        for level, r in enumerate(values, 1)
+    ]
+    found = find_cliff(cliff, (), points, "r99")  # at its threshold it is enough
+    assert found["verdict"] == f"noise: {says}"
+    assert (found["figure"], found["fails"]) == ("r99", fails)
 
 
 def test_there_is_no_cliff_where_the_figure_stays_on_one_side():
