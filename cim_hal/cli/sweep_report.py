@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from cim_hal.cli.sweep_figure import MAX_LINES, MAX_PANELS, figure_of, is_cut
-from cim_hal.study.plan import FIGURES, level_text
+from cim_hal.study.figures import FIGURES
+from cim_hal.study.plan import level_text
 from cim_hal.study.quantiles import TOO_FEW
 from cim_hal.text import printable
 
@@ -53,7 +54,8 @@ NO_GAP = (
 )
 FAMILIES = (
     "Models are of several kinds or sizes. The figures of the points, the curves and the verdicts "
-    "are of all together, as of one kind: see the table of each kind, or make a study for each."
+    'are of all together, as of one kind: see the table of each kind. With model = "each" in '
+    "[factors], each has all figures of its own."
 )
 DRIVER = (
     "The machine does not say how long a round trip takes: the time of a run is what its driver "

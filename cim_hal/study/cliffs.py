@@ -1,4 +1,4 @@
-"""Figures of a point, and cliffs: levels of a factor at which a figure crosses a threshold."""
+"""Figures of points, and cliffs: levels of a factor at which a figure crosses a threshold."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cim_hal.study.figures import FIGURES
 from cim_hal.study.job_factors import OPTION, WHOLE_JOB_FACTORS
-from cim_hal.study.plan import FIGURES, level_text
+from cim_hal.study.plan import level_text
 from cim_hal.study.rows import key_of
 from cim_hal.study.shares import Interval, mean_of, repeats
 
 if TYPE_CHECKING:
-    from cim_hal.study.plan import Cliff, Figure, Level, Point, Study
+    from cim_hal.study.figures import Figure
+    from cim_hal.study.plan import Cliff, Level, Point, Study
     from cim_hal.study.rows import Row
     from cim_hal.study.sweep import Sweep
 
@@ -31,6 +33,7 @@ __all__ = [
     "others_of",
     "takes_whole",
 ]
+
 
 # Quantities of a job of which the mean over models is a figure; None where a job has none.
 MEANS: Mapping[str, Callable[[Row], float | None]] = MappingProxyType(
@@ -60,9 +63,9 @@ def _mean(
 
     It is in one order whatever that of the rows: sums of floating-point numbers depend on it.
     """
-    places = sweep.on_machines(point)
-    means = np.empty((len(sweep.instances), len(places)))
-    for i, instance in enumerate(sweep.instances):
+    places, instances = sweep.on_machines(point), sweep.instances_at(point)
+    means = np.empty((len(instances), len(places)))
+    for i, instance in enumerate(instances):
         for k, place in enumerate(places):
             values = [value_of(row) for row in _jobs(rows, place, instance.name)]
             known = [value for value in values if value is not None]

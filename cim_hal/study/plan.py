@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
-from math import inf
 from os.path import normpath
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from cim_hal.errors import StudyError
 from cim_hal.machine.policies import Policy
 from cim_hal.study.families import FAMILIES
-from cim_hal.study.job_factors import DEVICE, OPTION, is_of_machine, is_text
+from cim_hal.study.figures import check_figure
+from cim_hal.study.job_factors import DEVICE, MODEL, OPTION, is_of_machine, is_text
 from cim_hal.toml_files import FileTable, did_you_mean, read_file
 
 if TYPE_CHECKING:
@@ -22,11 +20,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
-    "FIGURES",
     "METHOD",
     "Cliff",
     "Family",
-    "Figure",
     "Level",
     "Point",
     "Safe",
@@ -47,6 +43,8 @@ _AnyLevel = bool | int | float | str
 FactorLevels = Annotated[list[_AnyLevel], Field(min_length=1, max_length=1000)]
 METHOD = "method"  # a factor of controls only, or one of trainings
 ONE_AT_A_TIME = "one-at-a-time"
+FILES = "files"  # the kind of those that are in no group, where they are pooled
+EACH = "each"  # of `model`: all kinds and sizes of the file
 
 
 class _Head(FileTable):
@@ -56,11 +54,14 @@ class _Head(FileTable):
     design: Literal["grid", "one-at-a-time"] = "grid"
 
 
+_Size = Annotated[int, Field(ge=2, le=5000)]
+
+
 class Family(FileTable):
-    """Models of one kind."""
+    """Models of one kind, of one size or several, each with as many."""
 
     kind: str
-    n: Annotated[int, Field(ge=2, le=5000)]
+    n: _Size | Annotated[tuple[_Size, ...], Field(min_length=1, max_length=1000, strict=False)]
     count: Annotated[int, Field(ge=1, le=MAX_MODELS)] = 20
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
@@ -71,6 +72,18 @@ class Family(FileTable):
             raise ValueError(did_you_mean(kind, FAMILIES))
         return kind
 
+    @field_validator("n")
+    @classmethod
+    def _has_each_size_once(cls, n: Any) -> Any:
+        if isinstance(n, tuple) and len(set(n)) < len(n):
+            raise ValueError("a size stands twice")
+        return n
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The numbers of spins."""
+        return self.n if isinstance(self.n, tuple) else (self.n,)
+
 
 _FileName = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
 
@@ -78,6 +91,9 @@ _FileName = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
 class _Models(FileTable):
     files: Annotated[tuple[_FileName, ...], Field(max_length=MAX_MODELS, strict=False)] = ()
     targets: dict[str, float] = Field(default_factory=dict)
+    groups: dict[str, Annotated[tuple[_FileName, ...], Field(min_length=1, strict=False)]] = Field(
+        default_factory=dict
+    )
     family: Annotated[tuple[Family, ...], Field(max_length=1000, strict=False)] = ()
 
     @model_validator(mode="after")
@@ -88,7 +104,33 @@ class _Models(FileTable):
             raise ValueError("files: a file stands twice, and would count as two models")
         if unknown := set(self.targets) - set(self.files):
             raise ValueError(f"targets of files that are not listed: {', '.join(sorted(unknown))}")
+        self._check_groups()
         return self
+
+    def _check_groups(self) -> None:
+        grouped = [name for group in self.groups.values() for name in group]
+        if unknown := set(grouped) - set(self.files):
+            raise ValueError(f"groups of files that are not listed: {', '.join(sorted(unknown))}")
+        if len(set(grouped)) < len(grouped):
+            raise ValueError("groups: a file stands twice")
+        if both := self.groups.keys() & {FILES, *self.files}:
+            raise ValueError(f"groups: {', '.join(sorted(both))} names other files already")
+        if both := {*self.groups, *self.files} & set(self.drawn):
+            raise ValueError(f"{', '.join(sorted(both))} names a family and files")
+
+    def kind_of(self, file: str) -> str:
+        """Return the group of a file, or the file if it has none."""
+        return next((name for name, group in self.groups.items() if file in group), file)
+
+    @property
+    def kinds(self) -> list[str]:
+        """The levels that `model` has as a factor: groups of files, and kinds with their sizes."""
+        return list(dict.fromkeys([*map(self.kind_of, self.files), *self.drawn]))
+
+    @property
+    def drawn(self) -> list[str]:
+        """The kind and size of each family, of each of its sizes."""
+        return [f"{family.kind}-{n}" for family in self.family for n in family.sizes]
 
 
 class _Train(FileTable):
@@ -158,48 +200,6 @@ class _Nuisance(FileTable):
             yield tuple(zip(self.levels, levels, strict=True))
 
 
-class Figure(NamedTuple):
-    """A figure of a point that may cross a threshold.
-
-    Attributes
-    ----------
-    task : str
-        Of the studies that have it.
-    title : str
-    keys : tuple of str
-        Of its value and the ends of its interval, in ``summary.json``.
-    enough : str
-        On which side of the threshold it is enough: "above" or "below".
-    range : tuple of float
-        Of its thresholds: outside and at the ends of it nothing would be crossed.
-    """
-
-    task: str
-    title: str
-    keys: tuple[str, str, str]
-    enough: Literal["above", "below"]
-    range: tuple[float, float]
-
-
-def _keys(name: str) -> tuple[str, str, str]:
-    return name, f"{name}_low", f"{name}_high"
-
-
-_SHARE = ("success_probability", "low", "high")
-FIGURES: Mapping[str, Figure] = MappingProxyType(
-    {
-        "success_probability": Figure("sample", "success probability", _SHARE, "above", (0, 1)),
-        "r99": Figure("sample", "R99", _keys("r99"), "below", (1, inf)),
-        "energy_gap": Figure("sample", "energy gap", _keys("energy_gap"), "below", (0, inf)),
-        "accuracy": Figure("train", "test accuracy", _SHARE, "above", (0, 1)),
-        "infeasibility": Figure(
-            "train", "infeasibility", _keys("infeasibility"), "below", (0, inf)
-        ),
-        "calls": Figure("train", "calls", _keys("calls"), "below", (0, inf)),
-    }
-)
-
-
 class Cliff(FileTable):
     """A level to be found at which a figure ceases to be enough; by default the first of the task.
 
@@ -211,18 +211,6 @@ class Cliff(FileTable):
     figure: str | None = None
     threshold: float
     resolution: Annotated[float, Field(gt=0)] | None = None
-
-    def check(self, task: str) -> None:
-        """Refuse figures that a task does not have, and thresholds that none can cross."""
-        known = [name for name, figure in FIGURES.items() if figure.task == task]
-        if self.figure not in {*known, None}:
-            has = f"a study with task = {task!r} has {', '.join(known)}"
-            raise ValueError(f"cliff.figure = {self.figure!r}: {has}")
-        name = self.figure or known[0]
-        low, high = FIGURES[name].range
-        if not low < self.threshold < high:
-            ends = f"above {low:g}" + (f" and below {high:g}" if high < inf else "")
-            raise ValueError(f"cliff.threshold = {self.threshold:g}: one of {name} is {ends}")
 
 
 class Safe(FileTable):
@@ -250,7 +238,10 @@ class Study(FileTable):
     @classmethod
     def _are_flat(cls, factors: Any) -> Any:
         """Take ``adc.bits = [...]`` without quotes, which TOML reads as a table, as well."""
-        return dict(_flat(factors)) if isinstance(factors, dict) else factors
+        if not isinstance(factors, dict):
+            return factors
+        found = dict(_flat(factors))
+        return found | ({MODEL: [EACH]} if found.get(MODEL) == EACH else {})
 
     @model_validator(mode="before")
     @classmethod
@@ -272,6 +263,7 @@ class Study(FileTable):
     @model_validator(mode="after")
     def _is_possible(self) -> Study:
         self._check_task()
+        self._check_models()
         self._check_factors()
         if self.machine.seeds:
             self._check_seeds(self.machine.seed_setting)
@@ -299,6 +291,24 @@ class Study(FileTable):
         if n_points > MAX_POINTS:
             raise ValueError(f"factors: more than {MAX_POINTS} combinations of levels")
 
+    def _check_models(self) -> None:
+        """Put all kinds of models in the place of `EACH`, or refuse levels that are none."""
+        levels = self.factors.get(MODEL)
+        if levels is None:
+            return
+        if self.models is None:
+            raise ValueError("factors.model: a study of trainings has no models")
+        kinds = self.models.kinds
+        if levels == [EACH]:
+            levels[:] = kinds
+        for level in levels:
+            if level not in kinds:
+                raise ValueError(
+                    f"factors.model: {level!r:.100}: {did_you_mean(f'{level}', kinds)}"
+                )
+        if left := [kind for kind in kinds if kind not in levels]:
+            raise ValueError(f"factors.model: {', '.join(left)} stands at no point")
+
     def _check_task(self) -> None:
         for name, table in {"sample": self.models, "train": self.train}.items():
             what = {"sample": "[models]", "train": "[train]"}[name]
@@ -317,7 +327,7 @@ class Study(FileTable):
 
     def _check_cliffs(self) -> None:
         for cliff in self.cliff:
-            cliff.check(self.study.task)
+            check_figure(self.figure_of(cliff), self.study.task, cliff.threshold)
             if cliff.factor not in self.factors:
                 known = f"those of the file are {', '.join(self.factors)}"
                 raise ValueError(f"cliff.factor: {cliff.factor!r} is no factor; {known}")
@@ -329,6 +339,8 @@ class Study(FileTable):
             raise ValueError("nuisance: models to tune on are drawn: give a [[models.family]]")
         if both := nuisance.levels.keys() & self.factors.keys():
             raise ValueError(f"nuisance: {', '.join(sorted(both))} is a factor already")
+        if MODEL in self.factors and self.models.files:
+            raise ValueError("nuisance: where model is a factor, files have no models to tune on")
         if "runs" in nuisance.levels:
             raise ValueError("nuisance: more runs always have more successes; make runs a factor")
         for name, levels in nuisance.levels.items():
@@ -338,6 +350,11 @@ class Study(FileTable):
     def figure_of(self, cliff: Cliff) -> str:
         """Return the name of the figure of a cliff."""
         return cliff.figure or ("success_probability" if self.train is None else "accuracy")
+
+    def kind_of_file(self, name: str) -> str:
+        """Return the group of a file of models; files of none are one kind, or each a level."""
+        kind = self.models.kind_of(name) if self.models else name
+        return FILES if kind == name and MODEL not in self.factors else kind
 
     def numbers(self, factor: str) -> list[float]:
         """Return those levels of a factor that are numbers, which is none of `lowering`."""
@@ -385,7 +402,12 @@ def _check_kind(name: str, levels: list[Any]) -> None:
         return
     for level in levels:
         if is_text(name) != isinstance(level, str) or isinstance(level, bool):
-            what = {"lowering": "the name of a policy", DEVICE: "a target"}.get(name, "a number")
+            names = {
+                "lowering": "the name of a policy",
+                DEVICE: "a target",
+                MODEL: "a kind of models",
+            }
+            what = names.get(name, "a number")
             raise ValueError(f"factors.{name}: {level!r:.100} is not {what}")
         if name == "lowering":
             Policy.of(level)

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 from cim_hal.errors import CimError, StudyError
 from cim_hal.machine.lowering import lower
 from cim_hal.machine.policies import lower_by
-from cim_hal.study.job_factors import JOB_FACTORS, check_job_factor, is_of_machine
+from cim_hal.study.job_factors import JOB_FACTORS, MODEL, check_job_factor, is_of_machine
 from cim_hal.study.rows import SMALLEST_TARGET
 from cim_hal.toml_files import did_you_mean
 
 if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
-    from cim_hal.model.ising import IsingModel
     from cim_hal.study.families import Instance
     from cim_hal.study.plan import Study
     from cim_hal.study.tasks import TrainTask
@@ -71,7 +70,7 @@ def check_study(
     for instance in instances:
         if instance.model is not None:
             lower(instance.model, capabilities)
-            _check_lowering(study, instance.name, instance.model, capabilities)
+            _check_lowering(study, instance, capabilities)
 
 
 def _check_infeasibility(study: Study, task: TrainTask, options: Mapping[str, Any]) -> None:
@@ -101,11 +100,12 @@ def _check_runs(runs: int, capabilities: Capabilities) -> None:
         )
 
 
-def _check_lowering(study: Study, name: str, model: IsingModel, capabilities: Capabilities) -> None:
+def _check_lowering(study: Study, instance: Instance, capabilities: Capabilities) -> None:
     """Refuse policies that refuse a model, and auxiliary spins for which there is no room."""
-    if "lowering" not in study.factors:
+    model, kind = instance.model, instance.family
+    if model is None or "lowering" not in study.factors:
         return
-    levels = [dict(point) for point in study.points()]
+    levels = [each for each in map(dict, study.points()) if each.get(MODEL, kind) == kind]
     bits = [int(each["coupling_bits"]) if "coupling_bits" in each else None for each in levels]
     policies = [each["lowering"] for each in levels]
     for policy, n_bits in dict.fromkeys(zip(policies, bits, strict=True)):
@@ -113,7 +113,8 @@ def _check_lowering(study: Study, name: str, model: IsingModel, capabilities: Ca
             lower_by(str(policy), model, capabilities, bits=n_bits)
         except CimError as error:
             at = f"lowering = {policy}" + (f" at {n_bits} bits" if n_bits else "")
-            raise StudyError(f"factor {at}: {name}: {error.message}", hint=error.hint) from None
+            what = f"factor {at}: {instance.name}: {error.message}"
+            raise StudyError(what, hint=error.hint) from None
 
 
 def check_alike(machines: Sequence[Capabilities]) -> None:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -37,7 +37,7 @@ __all__ = [
     "writing",
 ]
 
-FORMAT = 1
+FORMAT: Final = 1
 ROWS, PARQUET, CSV = "rows.jsonl", "rows.parquet", "rows.csv"
 SMALLEST_TARGET = 1e-9  # as a share of the energy above it, of which it is the unit
 
@@ -74,6 +74,8 @@ class Row:
         Why a training has none, empty where it has.
     calls : int or None
         Oracle calls that a training paid for.
+    schema : int
+        Version of these fields: one more for each change that is not a field with a default.
     """
 
     __pydantic_config__: ClassVar = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -100,6 +102,7 @@ class Row:
     infeasibility: _Amount | None = None
     no_infeasibility: str = ""
     calls: _Count | None = None
+    schema: Literal[1] = FORMAT
 
     @property
     def key(self) -> str:
@@ -190,7 +193,7 @@ def writing(folder: Path) -> Iterator[None]:
 def read_rows(folder: Path) -> list[Row]:
     """Return the rows in a folder, none where there is no file; a line that was cut is left out.
 
-    `StudyError` if a line is damaged.
+    `StudyError` if a line is damaged, or of another schema; one that names none is of the first.
     """
     path = folder / ROWS
     if not path.exists():
@@ -203,10 +206,25 @@ def _row_of(path: Path, number: int, line: bytes) -> Row:
     try:
         return _reader().validate_json(line)
     except ValidationError as error:
+        if (other := _schema_of(line)) not in {None, FORMAT}:
+            raise StudyError(
+                f"{path}, line {number}: rows of schema {other!r:.20}; this version of cim-hal "
+                f"reads those of {FORMAT}",
+                hint="use the version of cim-hal that wrote them, or another folder",
+            ) from None
         raise StudyError(
             f"{path}, line {number} is no row of a study: {first_problem(error)}",
             hint="remove the line, and its job runs again with --resume",
         ) from None
+
+
+def _schema_of(line: bytes) -> Any:
+    """Return what a line says of its schema, None where it says nothing."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found.get("schema") if isinstance(found, dict) else None
 
 
 @cache

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from cim_hal.atomic_files import replace_text
 from cim_hal.study.cliffs import cliff_of, figure_at, next_level, others_of, takes_whole
 from cim_hal.study.control import control_summary, measure_control
+from cim_hal.study.figures import FIGURES
 from cim_hal.study.folder import (
     draw_apart,
     draw_models,
@@ -18,7 +19,7 @@ from cim_hal.study.folder import (
     prepare_folder,
     sole_study,
 )
-from cim_hal.study.plan import FIGURES, read_study
+from cim_hal.study.plan import read_study
 from cim_hal.study.retuning import retune, retuned_summary
 from cim_hal.study.rows import Row, RowFile, export_csv, export_parquet, writing
 from cim_hal.study.summary import summary

@@ -12,7 +12,9 @@ import numpy as np
 from cim_hal.model.enumeration import MAX_SPINS, all_energies
 from cim_hal.study.cliffs import figure_at, find_cliffs, others_of
 from cim_hal.study.exhaustion import Survival, disturbed_survivals, survival
-from cim_hal.study.plan import FIGURES, machine_of
+from cim_hal.study.figures import FIGURES
+from cim_hal.study.job_factors import MODEL
+from cim_hal.study.plan import machine_of
 from cim_hal.study.quantiles import quantiles_of
 from cim_hal.study.rows import by_point
 from cim_hal.study.safe import safe_places, said_of_region
@@ -37,28 +39,23 @@ class Rounding:
     """Survival of the optima of small models in the levels of a machine, each computed once."""
 
     def __init__(self, sweep: Sweep) -> None:
-        self._small = [
-            (i.name, i.model, sweep.seed_of(i))
-            for i in sweep.instances
-            if i.model is not None and i.model.n_spins <= MAX_SPINS
-        ]
         self._sweep = sweep
         self._energies: dict[str, Any] = {}
         self._known: dict[Any, list[list[Survival]]] = {}
 
     def at(self, point: Point) -> list[list[Survival]]:
-        """Return the survival of each small model, by bits, policy and coupling error of a point.
+        """Return the survival of each model, by bits, policy and coupling error of a point.
 
         Stochastic rounding is that of the first job of the model. Where couplings are disturbed
-        there is one for each of some machines.
+        there is one for each of some machines. There is none where a model is not small.
         """
         levels = dict(point)
         bits = int(levels["coupling_bits"]) if "coupling_bits" in levels else None
         policy, error = str(levels.get("lowering", "max")), self._error_at(point)
-        how = bits, policy, error, machine_of(point)
+        how = bits, policy, error, machine_of(point), levels.get(MODEL)
         if how not in self._known:
             here, found = self._sweep.capabilities_at(point), list[list[Survival]]()
-            for name, model, seed in self._small:
+            for name, model, seed in self._small_at(point):
                 known: dict[str, Any] = {"energies": self._all(name, model), "seed": seed}
                 known |= {"bits": bits, "lowering": policy}
                 if error:
@@ -67,6 +64,13 @@ class Rounding:
                     found.append([survival(model, here, **known)])
             self._known[how] = found
         return self._known[how]
+
+    def _small_at(self, point: Point) -> list[tuple[str, IsingModel, int]]:
+        """Return the models of a point where all are small, else none: it is drawn beside all."""
+        sweep = self._sweep
+        here = [(i.name, i.model, sweep.seed_of(i)) for i in sweep.instances_at(point)]
+        small = [(name, m, seed) for name, m, seed in here if m and m.n_spins <= MAX_SPINS]
+        return small if len(small) == len(here) else []
 
     def _error_at(self, point: Point) -> float:
         """Return the error of couplings at a point: its level, that of the study or the default."""
@@ -106,7 +110,7 @@ def point_summary(
 
 def _families(sweep: Sweep, point: Point, rows: dict[str, Row]) -> list[dict[str, Any]]:
     """Return the figures of each kind and size of models where there is more than one."""
-    names = [instance.family for instance in sweep.instances]
+    names = [instance.family for instance in sweep.instances_at(point)]
     if len(set(names)) < 2:
         return []
     successes, runs = sweep.counts(point, rows)

@@ -49,6 +49,12 @@ NO_FACTOR = "cliff.factor: 'bits' is no factor; those of the file are coupling_b
         ("n = 8", "n = 8\nm = 3", "no key 'm'"),
         ("[factors]", "[repeat]\nruns = 64\nmax_runs = 8\n[factors]", "less than runs"),
         ("[factors]", '[[cliff]]\nfactor = "bits"\nthreshold = 0.5\n[factors]', NO_FACTOR),
+        ("[factors]", "[[cliff]]\nfactor = 'adc.bits'\nthreshold = 1.0\n[factors]", "above 0 and"),
+        (
+            "[factors]",
+            "[[cliff]]\nfactor = 'adc.bits'\nthreshold = inf\n[factors]",
+            "finite number",
+        ),
         ("[2, 8]", f"{list(range(1001))}", "at most 1000"),
         ('name = "bits"', 'name = "bits"\ntask = "trian"', "sample"),
         ("[study]", "[study", "is not TOML"),
@@ -58,6 +64,22 @@ NO_FACTOR = "cliff.factor: 'bits' is no factor; those of the file are coupling_b
         ("[factors]", "[machine]\nseeds = [1]\n[factors]", "two or more"),
         ("[factors]", "[machine]\nseeds = [1, 1]\n[factors]", "each once"),
         ("[factors]", "[machine]\nseeds = [1, 2]\nseed_setting = 'adc.bits'\n[factors]", "already"),
+        ("[factors]", "[factors]\nmodel = 'all'", "factors.model"),
+        ("[factors]", "[factors]\nmodel = ['sk-9']", "'sk-9': did you mean sk-8?"),
+        ("[factors]", "[factors]\nmodel = []", "factors.model"),
+        (
+            "n = 8\n[factors]",
+            "n = [8, 6]\n[factors]\nmodel = ['sk-6']",
+            "sk-8 stands at no point",
+        ),
+        ("n = 8", "n = [8, 8]", "a size stands twice"),
+        ("n = 8", "n = []", "family"),
+        ("[[models.family]]", "[models]\ngroups = {a = ['b']}\n[[models.family]]", "not listed"),
+        (
+            "[[models.family]]",
+            "[models]\nfiles = ['sk-8']\n[[models.family]]",
+            "sk-8 names a family and files",
+        ),
         ("[factors]", "[safe]\nat_least = 1.5\n[factors]", "safe.at_least"),
         ("[factors]", "[machine]\nsettings = {'adc.bits' = 3}\n[factors]", "a factor already"),
     ],
@@ -66,28 +88,6 @@ def test_what_is_wrong_is_said(tmp_path, old, new, complaint):
     assert old in GOOD
     with pytest.raises(StudyError, match=complaint.replace("[", r"\[")):
         read_study(written(tmp_path, GOOD.replace(old, new)))
-
-
-OF_SAMPLES = "a study with task = 'sample' has success_probability, r99, energy_gap"
-
-
-@pytest.mark.parametrize(
-    ("figure", "threshold", "complaint"),
-    [
-        ("accuracy", 0.5, f"cliff.figure = 'accuracy': {OF_SAMPLES}"),
-        ("gap", 0.5, f"cliff.figure = 'gap': {OF_SAMPLES}"),
-        ("success_probability", 1, "success_probability is above 0 and below 1"),
-        ("r99", 1, "cliff.threshold = 1: one of r99 is above 1"),
-        ("energy_gap", 0, "energy_gap is above 0"),
-        ("r99", "inf", "finite number"),
-    ],
-)
-def test_a_cliff_takes_the_figures_of_its_task_and_thresholds_they_can_cross(
-    tmp_path, figure, threshold, complaint
-):
-    cliff = f"figure = '{figure}'\nthreshold = {threshold}"
-    with pytest.raises(StudyError, match=complaint):
-        read_study(written(tmp_path, f"{GOOD}[[cliff]]\nfactor = 'adc.bits'\n{cliff}\n"))
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,20 @@ def test_a_damaged_line_is_named(tmp_path, line):
         RowFile(tmp_path)
 
 
+@pytest.mark.parametrize("fields", [{}, {"colour": "red"}])
+def test_rows_of_another_schema_are_refused_by_its_number(tmp_path, fields):
+    line = json.dumps({**asdict(ROW), "schema": 2} | fields)
+    (tmp_path / "rows.jsonl").write_text(f"{line}\n")
+    with pytest.raises(StudyError, match=r"line 1: rows of schema 2; .* reads those of 1"):
+        read_rows(tmp_path)
+
+
+def test_a_row_that_names_no_schema_is_of_the_first(tmp_path):
+    line = json.dumps({name: value for name, value in asdict(ROW).items() if name != "schema"})
+    (tmp_path / "rows.jsonl").write_text(f"{line}\n")
+    assert read_rows(tmp_path) == [ROW]
+
+
 def test_a_disk_that_is_full_keeps_the_rows_before_and_takes_the_next_where_there_is_room(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     file = RowFile(tmp_path)
@@ -111,4 +125,6 @@ def test_both_tables_have_the_same_columns_and_values(tmp_path):
     assert table.column("factor.noise").to_pylist() == [0.5, 1.0]
     assert str(table.schema.field("calls").type) == "int64"  # though all are null
     assert [line["factor.coupling_bits"] for line in lines] == ["8", "2"]
+    assert {line["schema"] for line in lines} == {"1"}
+    assert set(table.column("schema").to_pylist()) == {1}
     assert table.schema.metadata[b"cim_hal.study.rows"] == b"1"
