@@ -190,12 +190,12 @@ def _show(found: dict[str, Any], folder: Path) -> None:
             *(level_text(point["factors"][name]) for name in names),
             f"{point['success_probability']:.3f}",
             f"{point['low']:.3f} to {point['high']:.3f}",
-            "" if point["r99"] is None else f"{point['r99']:.3g}",
-            str(point["n_runs"]),
+            *_more(point).values(),
         ]
         for point in found["points"]
     ]
-    print_table(*names, found["figure"], "95 %", "R99", "runs", rows=rows, title=found["study"])
+    columns = *names, found["figure"], "95 %", *_more(found["points"][0])
+    print_table(*columns, rows=rows, title=found["study"])
     times = [f"time to solution: {one['verdict']}" for one in found["time_to_solution"]]
     lines = [one["verdict"] for one in found["verdicts"]]
     region = [found["safe"]["verdict"]] if found["safe"] else []
@@ -210,6 +210,17 @@ def _show(found: dict[str, Any], folder: Path) -> None:
         *found["retuned"].get("warnings", ()),
         f"written: {folder / 'report.html'}",
     )
+
+
+def _more(point: dict[str, Any]) -> dict[str, str]:
+    """Return what a table has beside the first figure of a point."""
+    if point["r99"] is not None:
+        return {"R99": f"{point['r99']:.3g}", "runs": str(point["n_runs"])}
+    return {name: _number(point[name]) for name in ("infeasibility", "calls")}
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3g}"
 
 
 def _plan(
@@ -316,10 +327,10 @@ def _again(
     *,
     as_json: bool,
 ) -> None:
-    """Run the job of a row again, and say whether it gave the same spins."""
+    """Run the job of a row again, and say whether it gave the same."""
     from cim_hal.study.folder import STUDY, draw_apart, draw_models, target_of_row
     from cim_hal.study.plan import read_study
-    from cim_hal.study.rows import read_rows
+    from cim_hal.study.rows import differences, read_rows
     from cim_hal.study.sweep import Sweep, repeat_row
 
     study, rows = read_study(folder / STUDY), read_rows(folder)
@@ -331,10 +342,25 @@ def _again(
     devices = devices or (made_on,) if made_on else devices
     with Sweep(study, instances, apart=apart, targets=devices, keys=keys) as machines:
         again = repeat_row(machines, ordered[number])
-    is_same = again.spins_sha256 == ordered[number].spins_sha256
+    other = differences(ordered[number], again)
+    found = {"row": number, "is_same": not other, "differences": other}
+    found |= {"spins_sha256": again.spins_sha256}
+    if study.train is not None:
+        found |= {"infeasibility": again.infeasibility, "calls": again.calls}
     if as_json:
-        print_json({"row": number, "is_same": is_same, "spins_sha256": again.spins_sha256})
+        print_json(found)
     else:
-        say(f"row {number}: {'the same spins' if is_same else 'other spins'}, {again.spins_sha256}")
-    if not is_same:
+        say(f"row {number}: {_repeated(again, other)}, {again.spins_sha256}")
+    if other:
         click.get_current_context().exit(1)
+
+
+def _repeated(again: Row, differences: Sequence[str]) -> str:
+    """Return in what a job that was run again is the same, or another."""
+    if differences:
+        return f"other {' and '.join(differences)}"
+    if again.calls is None:
+        return "the same spins"
+    infeasibility = again.infeasibility
+    violated = "" if infeasibility is None else f", infeasibility {infeasibility:.3g}"
+    return f"the same network, {again.calls} calls{violated}"

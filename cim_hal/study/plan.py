@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, SkipValidation, model_validator
 from cim_hal.errors import StudyError
 from cim_hal.machine.policies import Policy
 from cim_hal.study.families import FILES, Models
+from cim_hal.study.figures import check_figure
 from cim_hal.study.job_factors import DEVICE, MODEL, OPTION, is_of_machine, is_text
 from cim_hal.toml_files import Dotted, FileTable, did_you_mean, flat_table, read_file
 
@@ -121,15 +122,15 @@ class _Nuisance(FileTable):
 
 
 class Cliff(FileTable):
-    """A level to be found at which a figure falls below a threshold.
+    """A level to be found at which a figure ceases to be enough; by default the first of the task.
 
     It is sought between neighbouring levels of the factor, to `resolution`: by default 1 for a
     factor of whole numbers, else a hundredth of the range.
     """
 
     factor: str
-    figure: Literal["success_probability"] = "success_probability"
-    threshold: Annotated[float, Field(gt=0, lt=1)]
+    figure: str | None = None
+    threshold: float
     resolution: Annotated[float, Field(gt=0)] | None = None
 
 
@@ -258,6 +259,7 @@ class Study(FileTable):
 
     def _check_cliffs(self) -> None:
         for cliff in self.cliff:
+            check_figure(self.figure_of(cliff), self.study.task, cliff.threshold)
             if cliff.factor not in self.factors:
                 known = f"those of the file are {', '.join(self.factors)}"
                 raise ValueError(f"cliff.factor: {cliff.factor!r} is no factor; {known}")
@@ -276,6 +278,10 @@ class Study(FileTable):
         for name, levels in nuisance.levels.items():
             if len(set(levels)) < len(levels):
                 raise ValueError(f"nuisance.levels.{name}: a level stands twice")
+
+    def figure_of(self, cliff: Cliff) -> str:
+        """Return the name of the figure of a cliff."""
+        return cliff.figure or ("success_probability" if self.train is None else "accuracy")
 
     def kind_of_file(self, name: str) -> str:
         """Return the group of a file of models; files of none are one kind, or each a level."""

@@ -29,6 +29,7 @@ __all__ = [
     "Row",
     "RowFile",
     "by_point",
+    "differences",
     "export_csv",
     "export_parquet",
     "key_of",
@@ -66,7 +67,13 @@ class Row:
     device_s : float
         Machine time.
     spins_sha256 : str
-        Of all spins as int8, run by run.
+        Of all spins as int8, run by run; of a training, of its network.
+    infeasibility : float or None
+        Of a training, at its last step: how far its constraints are violated.
+    no_infeasibility : str
+        Why a training has none, empty where it has.
+    calls : int or None
+        Oracle calls that a training paid for.
     schema : int
         Version of these fields: one more for each change that is not a field with a default.
     """
@@ -92,6 +99,9 @@ class Row:
     rounding_error: _Amount
     software: str
     spins_sha256: str
+    infeasibility: _Amount | None = None
+    no_infeasibility: str = ""
+    calls: _Count | None = None
     schema: Literal[1] = FORMAT
 
     @property
@@ -109,6 +119,17 @@ class Row:
 def key_of(point: Point, model: str, batch: int) -> str:
     """Return the key of the row of a job."""
     return json.dumps([[list(level) for level in point], model, batch])
+
+
+def differences(row: Row, again: Row) -> list[str]:
+    """Return what two rows of one job do not have in common; an older row may lack figures."""
+    pairs = {
+        "spins" if row.calls is None else "network": (row.spins_sha256, again.spins_sha256),
+        "successes": (row.successes, again.successes),
+        "calls": (row.calls, again.calls),
+        "infeasibility": (row.infeasibility, again.infeasibility),
+    }
+    return [name for name, (one, other) in pairs.items() if one is not None and one != other]
 
 
 def by_point(rows: Iterable[Row]) -> dict[Point, list[Row]]:
@@ -250,7 +271,10 @@ def export_parquet(rows: Sequence[Row], folder: Path) -> Path | None:
         return None
     path = folder / PARQUET
     values, names = [_flat(row) for row in rows], _columns(rows)
-    table = pa.table({name: [each.get(name) for each in values] for name in names})
+    types = {"infeasibility": pa.float64(), "calls": pa.int64()}  # also where all are null
+    table = pa.table(
+        {name: pa.array([each.get(name) for each in values], types.get(name)) for name in names}
+    )
     table = table.replace_schema_metadata({"cim_hal.study.rows": str(FORMAT)})
     with replacing(path) as file:
         parquet.write_table(table, file)

@@ -90,6 +90,7 @@ class Sweep:
         self._groups: dict[Point, _Group] = {}
         self.targets = dict[str, str | None]()  # by the name of the machine; None of the study's
         self.n_workers = max(len(targets), 1) * jobs
+        self._how = targets, jobs
         self.of_recipe: Collection[str] = ()  # factors of trainings that are not the machine's
         try:
             task = train_task() if study.train is not None else None
@@ -145,6 +146,12 @@ class Sweep:
         """Return the machines of a point; a control is on the first, which it does not ask."""
         return self._groups.get(machine_of(point)) or next(iter(self._groups.values()))
 
+    def open_for(self, points: Iterable[Point]) -> None:
+        """Open machines of options between those of the file, at which a cliff is sought."""
+        for place in dict.fromkeys(map(machine_of, points)):
+            if place and place not in self._groups:
+                self._groups[place] = self._opened(place, *self._how)
+
     def __enter__(self) -> Sweep:
         return self
 
@@ -181,6 +188,7 @@ class Sweep:
         `max_runs` of the study. Which they are depends on the rows, and not on the order of jobs.
         """
         waiting, batch = list(points), 0
+        self.open_for(waiting)
         while waiting:
             here = [one for point in waiting for one in self.on_machines(point)]
             jobs = [self._job(p, i, batch) for p in here for i in self.instances_at(p)]
@@ -316,6 +324,7 @@ def repeat_row(sweep: Sweep, row: Row) -> Row:
     if instance is None:
         raise StudyError(f"the study has no model {row.model}")
     point = tuple(row.factors.items())
+    sweep.open_for([point])
     return sweep.on_free_session(
         Job(sweep.study, point, instance, row.batch, sweep.seed_of(instance, row.batch))
     )

@@ -108,6 +108,15 @@ levels = {pump_end = [0.5, 1.1, 1.2]}
 """
 
 
+def test_a_cliff_of_the_gap_is_refused_where_a_target_is_zero(run, study, tmp_path):
+    (tmp_path / "zero.txt").write_text("3 2\n1 2 1\n2 3 2\n")
+    cliff = '[[cliff]]\nfactor = "round_trips"\nfigure = "energy_gap"\nthreshold = 0.1\n'
+    study.write_text(f"{KINDS}{cliff}")
+    status, _, err = run("sweep", str(study), "--dry-run")
+    assert status == 2
+    assert "the target of zero.txt is 0" in err
+
+
 def test_kinds_are_told_apart_and_a_target_of_zero_has_no_gap(run, study, tmp_path):
     study.write_text(KINDS)
     (tmp_path / "zero.txt").write_text("3 2\n1 2 1\n2 3 2\n")

@@ -56,6 +56,12 @@ NO_FACTOR = "cliff.factor: 'bits' is no factor; those of the file are coupling_b
         ("n = 8", "n = 8\nm = 3", "no key 'm'"),
         ("[factors]", "[repeat]\nruns = 64\nmax_runs = 8\n[factors]", "less than runs"),
         ("[factors]", '[[cliff]]\nfactor = "bits"\nthreshold = 0.5\n[factors]', NO_FACTOR),
+        ("[factors]", "[[cliff]]\nfactor = 'adc.bits'\nthreshold = 1.0\n[factors]", "above 0 and"),
+        (
+            "[factors]",
+            "[[cliff]]\nfactor = 'adc.bits'\nthreshold = inf\n[factors]",
+            "finite number",
+        ),
         ("[2, 8]", f"{list(range(1001))}", "at most 1000"),
         ('name = "bits"', 'name = "bits"\ntask = "trian"', "sample"),
         ("[study]", "[study", "is not TOML"),

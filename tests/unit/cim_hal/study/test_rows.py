@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cim_hal.errors import StudyError
-from cim_hal.study.rows import Row, RowFile, export_csv, export_parquet, read_rows
+from cim_hal.study.rows import Row, RowFile, differences, export_csv, export_parquet, read_rows
 
 ROW = Row(
     *({"noise": 0.5, "coupling_bits": 8}, "m", "", 8, 0, 1, "machine", 64, 3, -1.0),
@@ -37,6 +37,16 @@ def test_rows_come_back_and_a_line_that_was_cut_does_not(tmp_path):
     assert [row.batch for row in once_more.rows.values()] == [0, 1, 2]
     assert once_more.rows[ROW.key] == ROW
     once_more.close()
+
+
+def test_rows_of_one_job_differ_in_what_a_job_decides():
+    trained = replace(ROW, infeasibility=0.5, calls=12)
+    assert differences(ROW, replace(ROW, device_s=1.0, software="newer")) == []
+    assert differences(ROW, trained) == []  # a row from before it had these
+    assert differences(trained, replace(trained, calls=13)) == ["calls"]
+    assert differences(trained, replace(trained, infeasibility=0.6, spins_sha256="other")) == [
+        *("network", "infeasibility"),
+    ]
 
 
 @pytest.mark.parametrize("target", [0.0, 1e-15])
@@ -113,6 +123,7 @@ def test_both_tables_have_the_same_columns_and_values(tmp_path):
         lines = list(csv.DictReader(file))
     assert table.column_names == list(lines[0])
     assert table.column("factor.noise").to_pylist() == [0.5, 1.0]
+    assert str(table.schema.field("calls").type) == "int64"  # though all are null
     assert [line["factor.coupling_bits"] for line in lines] == ["8", "2"]
     assert {line["schema"] for line in lines} == {"1"}
     assert set(table.column("schema").to_pylist()) == {1}
