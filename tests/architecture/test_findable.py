@@ -86,8 +86,8 @@ def _needs_tests(module: Module) -> bool:
 
 
 def test_every_module_has_a_test_file_of_its_name_or_a_row_in_the_table():
-    named = {name for name, module in modules().items() if _needs_tests(module)}
-    assert sorted(named - _tested() - EXERCISED_BY.keys()) == []
+    others = modules().keys() - _tested() - EXERCISED_BY.keys()
+    assert [name for name in sorted(others) if _needs_tests(modules()[name])] == []
 
 
 def test_the_table_is_short_and_has_no_row_that_is_not_needed():

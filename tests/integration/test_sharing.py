@@ -10,12 +10,13 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
 from cim_machines import Annealer, Patient, Roomy
 
-from cim_hal import IsingModel, PumpSchedule, open_device, open_device_async
+from cim_hal import IsingModel, PumpSchedule, TransportError, open_device, open_device_async
 from cim_hal.errors import EmergencyStopError, LeaseHeldError, LeaseLostError
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.wire.limits import Limits
@@ -118,7 +119,8 @@ def _upload(endpoint: str, is_over: threading.Event) -> None:
     with open_device(endpoint) as device:
         while not is_over.is_set():
             upper = np.triu(rng.normal(size=(1500, 1500)), k=1)
-            device.load(IsingModel.from_couplings(upper + upper.T))
+            with suppress(TransportError):  # late on a busy machine: it is there to be in the way
+                device.load(IsingModel.from_couplings(upper + upper.T))
 
 
 def test_an_emergency_stop_is_answered_in_the_midst_of_uploads_and_a_job(serving):

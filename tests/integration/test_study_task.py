@@ -79,6 +79,7 @@ def test_the_machine_of_trainings_can_be_replaced(run, study, tmp_path):
     assert point["success_probability"] > 0.6
 
 
+@pytest.mark.slow
 def test_more_trainings_of_a_point_have_other_seeds(run, study, tmp_path):
     study.write_text(TRAIN.replace("noise = [0.0, 0.01]\n", "") + "[repeat]\nruns = 1\n")
     text = study.read_text() + "width = 0.001\nmax_runs = 2\n"

@@ -52,7 +52,7 @@ def slow_machine():
     shared.really_close()
 
 
-def _until(condition, timeout_s: float = 10.0) -> None:
+def _until(condition, timeout_s: float = 30.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline
