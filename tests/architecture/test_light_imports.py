@@ -112,7 +112,6 @@ def test_the_help_of_training_imports_nothing_heavy_nor_the_solvers(command):
     assert _imported_by(code).splitlines()[-1] == "[]"
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="hides what Linux has")
 def test_all_but_the_process_of_a_driver_is_imported_without_posix():
     script = Path(__file__).parents[1] / "support/without_posix.py"

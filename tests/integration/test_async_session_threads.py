@@ -101,7 +101,7 @@ def test_a_timeout_of_asyncio_ends_a_wait_and_leaves_the_job(serving):
 def test_the_loop_is_never_blocked_by_a_call(serving):
     async def main(endpoint):
         async with open_device_async(endpoint) as device:
-            job = await device.submit(PAIR, PumpSchedule.constant(1.0, round_trips=1000))
+            job = await device.submit(PAIR, PumpSchedule.constant(1.0, round_trips=300))
             waiting, ticks = asyncio.create_task(job.result()), 0
             while not waiting.done():
                 await asyncio.sleep(0)

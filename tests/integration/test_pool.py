@@ -371,6 +371,7 @@ def test_where_no_machine_may_be_used_jobs_wait(serving):
         assert asyncio.run(main(endpoint)) == -1.0
 
 
+@pytest.mark.slow
 def test_local_machines_share_the_processors(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("NUMBA_NUM_THREADS", "1")

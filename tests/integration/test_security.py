@@ -353,7 +353,11 @@ def _resident_mb(pid: int) -> float:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 @pytest.mark.parametrize(
     ("mechanism", "flag"),
-    [(b"NULL", MORE_LONG), (b"CURVE", MORE_LONG), (b"CURVE", LONG_COMMAND)],
+    [
+        pytest.param(b"NULL", MORE_LONG, marks=pytest.mark.slow),
+        (b"CURVE", MORE_LONG),
+        pytest.param(b"CURVE", LONG_COMMAND, marks=pytest.mark.slow),
+    ],
 )
 def test_a_stranger_cannot_fill_the_memory_of_a_server_with_keys(cim_hal, folder, mechanism, flag):
     arguments = ["--key", str(folder / "server.key"), "--authorized"]
