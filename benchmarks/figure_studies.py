@@ -20,6 +20,7 @@ from cim_hal.study import (
     assert_success,
     assert_success_probability,
 )
+from cim_hal.study.cliffs import cliff_of, next_level
 from cim_hal.study.devices import differences
 from cim_hal.study.plan import Cliff
 from cim_hal.study.quantiles import quantile_of
@@ -27,7 +28,6 @@ from cim_hal.study.rows import Row
 from cim_hal.study.safe import safe_places
 from cim_hal.study.shares import Interval, mean_of, of_models, repeats, share_of
 from cim_hal.study.solution_times import Length, bracketed, optimum_of, solution_time
-from cim_hal.study.summary import cliff_of, next_level
 from cim_hal.study.verdicts import verdicts
 from qnn_train.evaluation import ClassScores, RealScores, generalization_gap
 

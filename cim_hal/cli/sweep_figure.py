@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from cim_hal.study.plan import ONE_AT_A_TIME, level_text
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from cim_hal.study.plan import Level
 
 __all__ = ["MAX_LINES", "MAX_PANELS", "figure_of", "is_cut"]
 
@@ -133,8 +136,20 @@ def _groups(
     def at(point: dict[str, Any]) -> str:
         return ", ".join(f"{name} = {level_text(point['factors'][name])}" for name in names)
 
-    ordered = sorted(points, key=lambda point: [point["factors"][name] for name in names])
+    ordered = sorted(points, key=lambda point: [_place(point["factors"][n]) for n in names])
     return [(name, list(group)) for name, group in itertools.groupby(ordered, key=at)]
+
+
+def _levels(points: Sequence[dict[str, Any]], name: str) -> list[Level]:
+    """Return the levels of a factor, in the order in which they are drawn."""
+    return sorted({point["factors"][name] for point in points}, key=_place)
+
+
+def _place(level: Level) -> Any:
+    """Return what levels are sorted by: numbers in a text as numbers, so that 8 is before 16."""
+    if not isinstance(level, str):
+        return level
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", level)]
 
 
 def _curves(  # noqa: PLR0917  what is drawn, and by what
@@ -148,7 +163,7 @@ def _curves(  # noqa: PLR0917  what is drawn, and by what
     tuned = summary["retuned"].get("points", [])
     groups = _groups(points, by)[:MAX_LINES]
     for k, (label, group) in enumerate(groups):
-        line = sorted(group, key=lambda point: point["factors"][x])
+        line = sorted(group, key=lambda point: _place(point["factors"][x]))
         levels = [point["factors"][x] for point in line]
         style: dict[str, Any] = {
             "color": COLOURS[k],
@@ -161,8 +176,9 @@ def _curves(  # noqa: PLR0917  what is drawn, and by what
         alpha = 0.15 if len(groups) <= MAX_BANDS else 0.05  # more on one another are a grey wall
         axis.fill_between(levels, low, high, color=COLOURS[k], alpha=alpha, linewidth=0)
         _retuned_line(axis, line, tuned, x, COLOURS[k])
-        if k == 0 or "lowering" in by:
-            _rounded_line(axis, line, x, COLOURS[k] if "lowering" in by else INK, is_first=k == 0)
+        has_own = not {"lowering", "model"}.isdisjoint(by)  # else the line is that of all curves
+        if k == 0 or has_own:
+            _rounded_line(axis, line, x, COLOURS[k] if has_own else INK, is_first=k == 0)
     axis.set(xlabel=x, title=title)
     levels = [level for p in points if not isinstance(level := p["factors"][x], str)]
     if levels and min(levels) > 0 and max(levels) >= WIDE * min(levels):
@@ -185,7 +201,9 @@ def _labels(axis: Axes, summary: dict[str, Any]) -> None:
     points, seeds = summary["points"], len(summary["machine_seeds"])
     what = "models" if summary["figure"] == SUCCESS else "trainings"
     machines = f" on {seeds} machines" if seeds else ""
-    label = f"{points[0]['n_instances']} {what}{machines}, 95 %"
+    numbers = [point["n_instances"] for point in points]
+    least, most = min(numbers), max(numbers)
+    label = f"{least if least == most else f'{least} to {most}'} {what}{machines}, 95 %"
     axis.set_title(label, loc="right", fontsize=9, color=INK)
     axis.set_ylabel(summary["figure"])
     drawn = [{"low": one["low"], "high": one["high"]} for one in summary["control"]]
@@ -243,7 +261,7 @@ def _map(  # noqa: PLR0917  what is drawn, and over what
     x: str,
     y: str,
 ) -> None:
-    across, up = (sorted({p["factors"][name] for p in points}) for name in (x, y))
+    across, up = (_levels(points, name) for name in (x, y))
     values = np.full((len(up), len(across)), np.nan)
     for p in points:
         place = up.index(p["factors"][y]), across.index(p["factors"][x])
@@ -272,7 +290,7 @@ def _outline(  # noqa: PLR0917  what is drawn, and over what
     if not summary["safe"]:
         return
     points = [point["factors"] for point in group]
-    across, up = (sorted({point[name] for point in points}) for name in (x, y))
+    across, up = (_levels(group, name) for name in (x, y))
     style: dict[str, Any] = {"fill": False, "edgecolor": "#fff", "linewidth": 2.5}
     for point in [one for one in summary["safe"]["points"] if one in points]:
         corner = across.index(point[x]) - 0.46, up.index(point[y]) - 0.46

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cim_hal.cli.sweep_figure import MAX_LINES, MAX_PANELS, figure_of, is_cut
+from cim_hal.study.figures import FIGURES
 from cim_hal.study.plan import level_text
 from cim_hal.study.quantiles import TOO_FEW
 from cim_hal.text import printable
@@ -53,7 +54,8 @@ NO_GAP = (
 )
 FAMILIES = (
     "Models are of several kinds or sizes. The figures of the points, the curves and the verdicts "
-    "are of all together, as of one kind: see the table of each kind, or make a study for each."
+    'are of all together, as of one kind: see the table of each kind. With model = "each" in '
+    "[factors], each has all figures of its own."
 )
 DRIVER = (
     "The machine does not say how long a round trip takes: the time of a run is what its driver "
@@ -152,7 +154,7 @@ def _is_of_trainings(summary: dict[str, Any]) -> bool:
 def _made(summary: dict[str, Any]) -> str:
     return (
         f"Rows by {'; '.join(summary['software'])}. cim-hal sweep --row N DIR runs the job of a "
-        "row again, and says whether it gave the same spins."
+        "row again, and says whether it gave the same."
     )
 
 
@@ -170,7 +172,8 @@ def _table(summary: dict[str, Any]) -> str:
     columns = ["figure", "95 %", "R99", "95 %", "TTS, s", "95 %"]
     columns += ["gap", "95 %", "models", "runs"]
     if _is_of_trainings(summary):
-        columns = ["figure", "95 %", "trainings", "test samples of all"]
+        columns = ["accuracy", "95 %", "infeasibility", "95 %", "calls", "95 %"]
+        columns += ["trainings", "test samples of all"]
     rows = [_cells(p, is_stated=is_stated.get(str(_without_length(p)), False)) for p in points]
     return _tabulated("Points", [*points[0]["factors"], *columns], rows)
 
@@ -196,11 +199,21 @@ def _cells(point: dict[str, Any], *, is_stated: bool) -> list[str]:
         values += [f"{point['r99']:.3g}", f"{point['r99_low']:.3g} – {point['r99_high']:.3g}"]
         values += _time(point, is_stated=is_stated)
         values += _gap(point)
+    else:
+        values += [*_mean(point, "infeasibility"), *_mean(point, "calls")]
     return [*_levels(point), *values, str(point["n_instances"]), str(point["n_runs"])]
 
 
 def _share(found: dict[str, Any]) -> list[str]:
     return [f"{found['success_probability']:.3f}", f"{found['low']:.3f} – {found['high']:.3f}"]
+
+
+def _mean(point: dict[str, Any], name: str) -> list[str]:
+    """Return a figure of trainings, or why there is none."""
+    value, low, high = (point[key] for key in FIGURES[name].keys)
+    if value is None:
+        return ["none", point["no_infeasibility"] if name == "infeasibility" else ""]
+    return [f"{value:.3g}", f"{low:.3g} – {high:.3g}"]
 
 
 def _gap(point: dict[str, Any]) -> list[str]:

@@ -39,7 +39,7 @@ class Target:
 class Instance:
     """What a study has several of: a model with its target, or, without a model, a training.
 
-    `family` says its kind and size; those of files are one.
+    `family` says its kind and size, such as ``sk-16``, or of which files it is.
     """
 
     name: str
@@ -52,7 +52,7 @@ def draw(kind: str, n: int, seed: tuple[int, ...], name: str) -> Instance:
     """Return the model of a family with `n` spins; `seed` says which."""
     rng = np.random.default_rng(list(seed))
     model, planted = FAMILIES[kind](rng, n)
-    return Instance(name, model, target_of(model, planted, seed), f"{kind} of {n} spins")
+    return Instance(name, model, target_of(model, planted, seed), f"{kind}-{n}")
 
 
 def target_of(model: IsingModel, planted: float | None, seed: tuple[int, ...]) -> Target:

@@ -11,7 +11,8 @@ from pydantic import Field, field_validator, model_validator
 from cim_hal.errors import StudyError
 from cim_hal.machine.policies import Policy
 from cim_hal.study.families import FAMILIES
-from cim_hal.study.job_factors import DEVICE, OPTION, is_of_machine, is_text
+from cim_hal.study.figures import check_figure
+from cim_hal.study.job_factors import DEVICE, MODEL, OPTION, is_of_machine, is_text
 from cim_hal.toml_files import FileTable, did_you_mean, read_file
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ _AnyLevel = bool | int | float | str
 FactorLevels = Annotated[list[_AnyLevel], Field(min_length=1, max_length=1000)]
 METHOD = "method"  # a factor of controls only, or one of trainings
 ONE_AT_A_TIME = "one-at-a-time"
+FILES = "files"  # the kind of those that are in no group, where they are pooled
+EACH = "each"  # of `model`: all kinds and sizes of the file
 
 
 class _Head(FileTable):
@@ -51,11 +54,14 @@ class _Head(FileTable):
     design: Literal["grid", "one-at-a-time"] = "grid"
 
 
+_Size = Annotated[int, Field(ge=2, le=5000)]
+
+
 class Family(FileTable):
-    """Models of one kind."""
+    """Models of one kind, of one size or several, each with as many."""
 
     kind: str
-    n: Annotated[int, Field(ge=2, le=5000)]
+    n: _Size | Annotated[tuple[_Size, ...], Field(min_length=1, max_length=1000, strict=False)]
     count: Annotated[int, Field(ge=1, le=MAX_MODELS)] = 20
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
@@ -66,6 +72,18 @@ class Family(FileTable):
             raise ValueError(did_you_mean(kind, FAMILIES))
         return kind
 
+    @field_validator("n")
+    @classmethod
+    def _has_each_size_once(cls, n: Any) -> Any:
+        if isinstance(n, tuple) and len(set(n)) < len(n):
+            raise ValueError("a size stands twice")
+        return n
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The numbers of spins."""
+        return self.n if isinstance(self.n, tuple) else (self.n,)
+
 
 _FileName = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
 
@@ -73,6 +91,9 @@ _FileName = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
 class _Models(FileTable):
     files: Annotated[tuple[_FileName, ...], Field(max_length=MAX_MODELS, strict=False)] = ()
     targets: dict[str, float] = Field(default_factory=dict)
+    groups: dict[str, Annotated[tuple[_FileName, ...], Field(min_length=1, strict=False)]] = Field(
+        default_factory=dict
+    )
     family: Annotated[tuple[Family, ...], Field(max_length=1000, strict=False)] = ()
 
     @model_validator(mode="after")
@@ -83,7 +104,33 @@ class _Models(FileTable):
             raise ValueError("files: a file stands twice, and would count as two models")
         if unknown := set(self.targets) - set(self.files):
             raise ValueError(f"targets of files that are not listed: {', '.join(sorted(unknown))}")
+        self._check_groups()
         return self
+
+    def _check_groups(self) -> None:
+        grouped = [name for group in self.groups.values() for name in group]
+        if unknown := set(grouped) - set(self.files):
+            raise ValueError(f"groups of files that are not listed: {', '.join(sorted(unknown))}")
+        if len(set(grouped)) < len(grouped):
+            raise ValueError("groups: a file stands twice")
+        if both := self.groups.keys() & {FILES, *self.files}:
+            raise ValueError(f"groups: {', '.join(sorted(both))} names other files already")
+        if both := {*self.groups, *self.files} & set(self.drawn):
+            raise ValueError(f"{', '.join(sorted(both))} names a family and files")
+
+    def kind_of(self, file: str) -> str:
+        """Return the group of a file, or the file if it has none."""
+        return next((name for name, group in self.groups.items() if file in group), file)
+
+    @property
+    def kinds(self) -> list[str]:
+        """The levels that `model` has as a factor: groups of files, and kinds with their sizes."""
+        return list(dict.fromkeys([*map(self.kind_of, self.files), *self.drawn]))
+
+    @property
+    def drawn(self) -> list[str]:
+        """The kind and size of each family, of each of its sizes."""
+        return [f"{family.kind}-{n}" for family in self.family for n in family.sizes]
 
 
 class _Train(FileTable):
@@ -154,15 +201,15 @@ class _Nuisance(FileTable):
 
 
 class Cliff(FileTable):
-    """A level to be found at which a figure falls below a threshold.
+    """A level to be found at which a figure ceases to be enough; by default the first of the task.
 
     It is sought between neighbouring levels of the factor, to `resolution`: by default 1 for a
     factor of whole numbers, else a hundredth of the range.
     """
 
     factor: str
-    figure: Literal["success_probability"] = "success_probability"
-    threshold: Annotated[float, Field(gt=0, lt=1)]
+    figure: str | None = None
+    threshold: float
     resolution: Annotated[float, Field(gt=0)] | None = None
 
 
@@ -191,7 +238,10 @@ class Study(FileTable):
     @classmethod
     def _are_flat(cls, factors: Any) -> Any:
         """Take ``adc.bits = [...]`` without quotes, which TOML reads as a table, as well."""
-        return dict(_flat(factors)) if isinstance(factors, dict) else factors
+        if not isinstance(factors, dict):
+            return factors
+        found = dict(_flat(factors))
+        return found | ({MODEL: [EACH]} if found.get(MODEL) == EACH else {})
 
     @model_validator(mode="before")
     @classmethod
@@ -213,6 +263,7 @@ class Study(FileTable):
     @model_validator(mode="after")
     def _is_possible(self) -> Study:
         self._check_task()
+        self._check_models()
         self._check_factors()
         if self.machine.seeds:
             self._check_seeds(self.machine.seed_setting)
@@ -240,6 +291,24 @@ class Study(FileTable):
         if n_points > MAX_POINTS:
             raise ValueError(f"factors: more than {MAX_POINTS} combinations of levels")
 
+    def _check_models(self) -> None:
+        """Put all kinds of models in the place of `EACH`, or refuse levels that are none."""
+        levels = self.factors.get(MODEL)
+        if levels is None:
+            return
+        if self.models is None:
+            raise ValueError("factors.model: a study of trainings has no models")
+        kinds = self.models.kinds
+        if levels == [EACH]:
+            levels[:] = kinds
+        for level in levels:
+            if level not in kinds:
+                raise ValueError(
+                    f"factors.model: {level!r:.100}: {did_you_mean(f'{level}', kinds)}"
+                )
+        if left := [kind for kind in kinds if kind not in levels]:
+            raise ValueError(f"factors.model: {', '.join(left)} stands at no point")
+
     def _check_task(self) -> None:
         for name, table in {"sample": self.models, "train": self.train}.items():
             what = {"sample": "[models]", "train": "[train]"}[name]
@@ -258,6 +327,7 @@ class Study(FileTable):
 
     def _check_cliffs(self) -> None:
         for cliff in self.cliff:
+            check_figure(self.figure_of(cliff), self.study.task, cliff.threshold)
             if cliff.factor not in self.factors:
                 known = f"those of the file are {', '.join(self.factors)}"
                 raise ValueError(f"cliff.factor: {cliff.factor!r} is no factor; {known}")
@@ -269,11 +339,22 @@ class Study(FileTable):
             raise ValueError("nuisance: models to tune on are drawn: give a [[models.family]]")
         if both := nuisance.levels.keys() & self.factors.keys():
             raise ValueError(f"nuisance: {', '.join(sorted(both))} is a factor already")
+        if MODEL in self.factors and self.models.files:
+            raise ValueError("nuisance: where model is a factor, files have no models to tune on")
         if "runs" in nuisance.levels:
             raise ValueError("nuisance: more runs always have more successes; make runs a factor")
         for name, levels in nuisance.levels.items():
             if len(set(levels)) < len(levels):
                 raise ValueError(f"nuisance.levels.{name}: a level stands twice")
+
+    def figure_of(self, cliff: Cliff) -> str:
+        """Return the name of the figure of a cliff."""
+        return cliff.figure or ("success_probability" if self.train is None else "accuracy")
+
+    def kind_of_file(self, name: str) -> str:
+        """Return the group of a file of models; files of none are one kind, or each a level."""
+        kind = self.models.kind_of(name) if self.models else name
+        return FILES if kind == name and MODEL not in self.factors else kind
 
     def numbers(self, factor: str) -> list[float]:
         """Return those levels of a factor that are numbers, which is none of `lowering`."""
@@ -321,7 +402,12 @@ def _check_kind(name: str, levels: list[Any]) -> None:
         return
     for level in levels:
         if is_text(name) != isinstance(level, str) or isinstance(level, bool):
-            what = {"lowering": "the name of a policy", DEVICE: "a target"}.get(name, "a number")
+            names = {
+                "lowering": "the name of a policy",
+                DEVICE: "a target",
+                MODEL: "a kind of models",
+            }
+            what = names.get(name, "a number")
             raise ValueError(f"factors.{name}: {level!r:.100} is not {what}")
         if name == "lowering":
             Policy.of(level)
