@@ -92,10 +92,10 @@ def test_a_client_that_was_killed_frees_the_machine_in_time(serving, sleeper):
 
 
 def test_a_client_that_lives_keeps_the_machine(serving, sleeper):
-    with serving(Annealer(), limits=Limits(lease_s=0.6)) as endpoint:
+    with serving(Annealer(), limits=Limits(lease_s=1.5)) as endpoint:
         process = sleeper(endpoint)
         with open_device(endpoint) as device:
-            time.sleep(2.0)
+            time.sleep(3.5)  # more than two leases
             with pytest.raises(LeaseHeldError):
                 device.lock()
         assert _say(process) == "sampled"
@@ -166,7 +166,7 @@ def test_an_event_loop_locks_renews_and_gives_back(serving):
     async def work(endpoint: str) -> None:
         async with open_device_async(endpoint) as mine, open_device_async(endpoint) as theirs:
             async with mine.lock(note="aligning") as lease:
-                await asyncio.sleep(1.5)  # more than two leases
+                await asyncio.sleep(3.5)  # more than two leases
                 await mine.sample(PAIR)
                 with pytest.raises(LeaseHeldError, match="aligning"):
                     await theirs.sample(PAIR)
@@ -183,7 +183,7 @@ def test_an_event_loop_locks_renews_and_gives_back(serving):
             assert (await theirs.safety()).reason == "smoke"
             await mine.reset(stopped.stop)
 
-    with serving(Annealer(), limits=Limits(lease_s=0.6)) as endpoint:
+    with serving(Annealer(), limits=Limits(lease_s=1.5)) as endpoint:
         asyncio.run(work(endpoint))
 
 

@@ -54,7 +54,7 @@ def client(router):
 def _received(client) -> int:
     """Number of the last change that has come."""
     seq = 0
-    while client.poll(200):
+    while client.poll(500):
         seq = decode(client.recv_multipart()).body.seq
     return seq
 
