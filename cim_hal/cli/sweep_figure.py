@@ -8,7 +8,8 @@ too where levels differ in what rounding or a control does. Maps of two factors 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from cim_hal.cli.sweep_panels import (
     outline,
     wrapped,
 )
+from cim_hal.study.figures import FIGURES
 from cim_hal.study.plan import ONE_AT_A_TIME
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ __all__ = ["MAX_MAPS", "MAX_PANELS", "figure_of", "is_cut"]
 
 MAX_PANELS, MAX_MAPS = 24, 6
 SUCCESS = "success probability"
+OF_TRAININGS = ("infeasibility", "calls")  # drawn below their accuracy
 LINE = 0.2  # inches, of text
 SIZES = {1: (4.8, 3.0), 2: (3.6, 2.4), 3: (2.7, 1.9)}  # inches of a panel, by the columns
 BESIDE, COLOURS = 0.75, 0.9  # inches, of the name of an axis with its numbers, and of the colours
@@ -54,7 +57,7 @@ def figure_of(summary: dict[str, Any]) -> Figure:
 def _figure(summary: dict[str, Any]) -> Figure:
     from matplotlib.figure import Figure  # no pyplot: it would choose a window
 
-    parts = [part for part in (_curves(summary), _maps(summary)) if part.panels]
+    parts = [part for part in _parts(summary) if part.panels]
     width = max(part.columns * SIZES[part.columns][0] for part in parts)
     heights = [part.height for part in parts]
     figure = Figure(figsize=(width, sum(heights)), dpi=160, layout="constrained")
@@ -70,10 +73,31 @@ def _figure(summary: dict[str, Any]) -> Figure:
 
 def is_cut(summary: dict[str, Any]) -> bool:
     """Return whether there are more panels than are drawn."""
-    return _curves(summary).is_cut or _maps(summary).is_cut
+    return any(part.is_cut for part in _parts(summary))
 
 
 # ---- what there is to draw ------------------------------------------------------------------
+
+
+def _parts(summary: dict[str, Any]) -> list[Curves | Maps]:
+    return [_curves(summary), *map(_curves, _of_other_figures(summary)), _maps(summary)]
+
+
+def _of_other_figures(summary: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield summaries of trainings with another figure in the place of accuracy.
+
+    One that is the same at all points, as calls often are, is only in the table.
+    """
+    for name in () if summary["figure"] == SUCCESS else OF_TRAININGS:
+        keys = FIGURES[name].keys
+        points = [
+            p | dict(zip(FIGURES["accuracy"].keys, (p[key] for key in keys), strict=True))
+            for p in summary["points"]
+            if p[keys[0]] is not None
+        ]
+        if len({(p["success_probability"], p["high"]) for p in points}) > 1:
+            other = {"figure": FIGURES[name].title, "points": points, "control": []}
+            yield summary | other
 
 
 def _varied(summary: dict[str, Any]) -> list[str]:
@@ -105,6 +129,10 @@ def _limits(summary: dict[str, Any]) -> tuple[float, float]:
     ends = [*points, *summary["retuned"].get("points", []), *summary["control"]]
     lines = [p[name] for p in points for name in ("rounded", "rounded_within_10") if name in p]
     low, high = min([*(p["low"] for p in ends), *lines]), max([*(p["high"] for p in ends), *lines])
+    if summary["figure"] in {FIGURES[name].title for name in OF_TRAININGS}:
+        ends = [(p["high"], 1.5 * p["success_probability"]) for p in points]
+        high = max(end if end < math.inf else value for end, value in ends) or 1.0
+        return -0.03 * high, 1.1 * high
     margin = 0.1 * (high - low) + 0.01
     bottom = low - margin if low > 0.5 else -0.03 * high
     return bottom, min(high + margin, 1.03)

@@ -242,6 +242,7 @@ def _one_series(axis: Axes, scale: Scale, series: Series, aside: float | None) -
 
     keys = ("success_probability", "low", "high")
     places, (values, low, high) = _line(scale, series.points, *keys)
+    high = np.nan_to_num(high, posinf=1e3 * max(*values, 1.0))  # a bar out of the panel
     style: dict[str, Any] = {
         "color": series.style.colour,
         "marker": series.style.marker,

@@ -56,6 +56,16 @@ def changed(summary, **values):
     return summary | {"points": [point | values for point in summary["points"]]}
 
 
+def of_trainings(summary, **figures):
+    """Return the summary of trainings, with the ends of figures over the points, each in turn."""
+    points = summary["points"]
+    for name, ends in figures.items():
+        keys = name, f"{name}_low", f"{name}_high"
+        every = (dict(zip(keys, one, strict=True)) for one in itertools.cycle(ends))
+        points = [point | more for point, more in zip(points, every, strict=False)]
+    return summary | {"points": points, "figure": "test accuracy"}
+
+
 NOISY = {"bits": [2, 4, 8], "noise": [0, 12, 3]}
 MANY = {"bits": [2, 4, 8, 0], "noise": [0, 12, 3, 0.5, 1, 7, 8]}
 ALONE = summary_at({"bits": [8]})
@@ -74,6 +84,11 @@ CASES = {
     ),
     "one at a time": summary_at({"bits": [8], "noise": [0, 3]}, design="one-at-a-time"),
     "a list": summary_at(NOISY) | {"points": summary_at(NOISY)["points"][1::2]},
+    "trainings": of_trainings(
+        summary_at(NOISY),
+        infeasibility=[(0.0, 0.0, np.inf), (0.5, 0.4, 0.7)],
+        calls=[(6, 5, 7), (7, 6, 8)],
+    ),
     "rounding differs": summary_at(NOISY)
     | {
         "points": [
@@ -131,6 +146,24 @@ def test_the_legend_counts_upwards_then_tells_the_control_and_rounding_and_cover
     ]
     place = legend_of(figure).get_window_extent()
     assert not any(place.overlaps(axis.get_window_extent()) for axis in figure.subfigs[0].axes)
+
+
+@pytest.mark.parametrize(
+    ("infeasibility", "drawn_too"),
+    [
+        ([(0.5, 0.4, 0.7), (0.6, 0.5, 0.8)], ["infeasibility"]),
+        ([(0.0, 0.0, np.inf), (2.0, 0.5, 8.0)], ["infeasibility"]),
+        ([(None, None, None)], []),  # of a method without constraints
+    ],
+)
+def test_trainings_have_curves_of_what_differs_beside_accuracy(infeasibility, drawn_too):
+    calls = [(6, 6, 6)]  # the same at all points
+    figure = drawn(of_trainings(summary_at(NOISY), infeasibility=infeasibility, calls=calls))
+    *curves, _ = figure.subfigs  # and the map
+    assert [part.axes[0].get_ylabel() for part in curves] == ["test accuracy", *drawn_too]
+    for part in curves[1:]:
+        bottom, top = part.axes[0].get_ylim()
+        assert bottom < 0 < max(high for *_, high in infeasibility if high < np.inf) < top < 10
 
 
 @pytest.mark.parametrize(
