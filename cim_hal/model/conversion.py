@@ -10,7 +10,7 @@ import numbers
 import operator
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, overload
 
 import numpy as np
 import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need it
@@ -24,6 +24,7 @@ __all__ = [
     "SMALL",
     "Couplings",
     "CsrArray",
+    "csr",
     "duration",
     "flag",
     "has_bool",
@@ -105,7 +106,17 @@ class CsrArray(Protocol):
     def __sub__(self, other: Any, /) -> CsrArray: ...
     def __mul__(self, other: Any, /) -> CsrArray: ...
     def __rmul__(self, other: Any, /) -> CsrArray: ...
+    def __abs__(self) -> CsrArray: ...
+    @overload
     def __matmul__(self, other: NDArray[Any], /) -> NDArray[Any]: ...
+    @overload
+    def __matmul__(self, other: CsrArray, /) -> CsrArray: ...
+
+
+def csr(*parts: Any, **options: Any) -> CsrArray:
+    """Return ``scipy.sparse.csr_array`` of these arguments, with types."""
+    made: Any = scipy.sparse.csr_array(*parts, **options)
+    return made
 
 
 # float64, or int8 or int16 where couplings are dense
