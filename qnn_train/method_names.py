@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-__all__ = ["MACHINE", "ON_ALL", "ON_PARTS", "ORACLES", "QCBO_METHODS"]
+__all__ = ["MACHINE", "ON_ALL", "ON_PARTS", "ORACLES", "QCBO_METHODS", "WAITS"]
 
 QCBO_METHODS: Mapping[str, str] = MappingProxyType(
     {
@@ -33,5 +33,14 @@ ORACLES: Mapping[str, str] = MappingProxyType(
         "descent": "one-flip descents on the host, no machine",
         "annealing": "simulated annealing on the host, no machine",
         "exact": "proven minima on the host, no machine",
+    }
+)
+# What takes its time before the first step is done.
+WAITS: Mapping[str, str] = MappingProxyType(
+    {
+        MACHINE: "an emulator is compiled at its first use",
+        "descent": "searching on the host",
+        "annealing": "searching on the host",
+        "exact": "proving minima, at most 60 s for each",
     }
 )

@@ -36,7 +36,7 @@ __all__ = ["sweep"]
 
 POOLED = (
     "models are of several kinds or sizes, and these figures of all together: the report has a "
-    "table of each kind, and a study for each tells them apart in all figures"
+    'table of each kind, and model = "each" in [factors] tells them apart in all figures'
 )
 TOO_WIDE = 3  # exit status where an interval stayed wider than was asked for
 
@@ -190,12 +190,12 @@ def _show(found: dict[str, Any], folder: Path) -> None:
             *(level_text(point["factors"][name]) for name in names),
             f"{point['success_probability']:.3f}",
             f"{point['low']:.3f} to {point['high']:.3f}",
-            "" if point["r99"] is None else f"{point['r99']:.3g}",
-            str(point["n_runs"]),
+            *_more(point).values(),
         ]
         for point in found["points"]
     ]
-    print_table(*names, found["figure"], "95 %", "R99", "runs", rows=rows, title=found["study"])
+    columns = *names, found["figure"], "95 %", *_more(found["points"][0])
+    print_table(*columns, rows=rows, title=found["study"])
     times = [f"time to solution: {one['verdict']}" for one in found["time_to_solution"]]
     lines = [one["verdict"] for one in found["verdicts"]]
     region = [found["safe"]["verdict"]] if found["safe"] else []
@@ -212,35 +212,45 @@ def _show(found: dict[str, Any], folder: Path) -> None:
     )
 
 
+def _more(point: dict[str, Any]) -> dict[str, str]:
+    """Return what a table has beside the first figure of a point."""
+    if point["r99"] is not None:
+        return {"R99": f"{point['r99']:.3g}", "runs": str(point["n_runs"])}
+    return {name: _number(point[name]) for name in ("infeasibility", "calls")}
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3g}"
+
+
 def _plan(
     study: Study, folder: Path, devices: Sequence[MachineConfig | str], keys: dict[str, Any]
 ) -> dict[str, Any]:
     from cim_hal.study.control import controls_of
     from cim_hal.study.folder import draw_models
-    from cim_hal.study.job_factors import runs_of
     from cim_hal.study.sweep import Sweep
 
     instances = list(draw_models(study, folder, are_copies=False))
     with Sweep(study, instances, targets=devices, keys=keys) as machines:
-        models = len(machines.instances)
         places = list(study.points())
         points = [one for point in places for one in machines.on_machines(point)]
-        runs = [models * runs_of(dict(point), study.repeat.runs) for point in points]
+        models = [len(machines.instances_at(point)) for point in points]
+        runs = [n * _runs_at(study, point) for n, point in zip(models, points, strict=True)]
         plan = {
             "device": machines.capabilities.name,
             "points": len(places),
-            "models": models,
+            "models": len(instances),
             "machines": max(len(study.machine.seeds), 1),
-            "jobs": len(points) * models,
+            "jobs": sum(models),
             "jobs_to_tune": 0,
             "jobs_tuned": 0,
-            "control_jobs": len(controls_of(machines, points)) * models,
+            "control_jobs": len(controls_of(machines, points)) * len(instances),
             "has_cliffs": bool(study.cliff),
         }
         if study.train is not None:  # runs of a training depend on its recipe
             return plan | dict.fromkeys(("runs", "most_runs", "runs_to_tune", "machine_s"))
         seconds = [_run_s(machines, point) for point in points]
-        most = len(points) * models * study.repeat.most_runs
+        most = sum(models) * study.repeat.most_runs
         plan |= {"runs": sum(runs), "most_runs": most, "runs_to_tune": 0}
         plan["machine_s"] = None if None in seconds else sum(map(mul, runs, seconds))
         return plan | _tuning(study, plan)
@@ -250,19 +260,27 @@ def _tuning(study: Study, plan: dict[str, Any]) -> dict[str, Any]:
     """Return the jobs and runs that choosing settings anew adds; their seconds are not counted."""
     if study.nuisance is None or study.models is None:
         return {}
-    from cim_hal.study.job_factors import runs_of
+    from cim_hal.study.job_factors import MODEL
 
-    apart = study.nuisance.models * len(study.models.family)
-    trials = apart * len(list(study.nuisance.choices()))
-    runs = sum(runs_of(dict(point), study.repeat.runs) for point in study.points())
+    drawn, points = study.models.drawn, list(study.points())
+    each = study.nuisance.models * len(list(study.nuisance.choices()))
+    kinds = [dict(point).get(MODEL) for point in points]
+    trials = [each * (drawn.count(str(kind)) if kind else len(drawn)) for kind in kinds]
+    runs = sum(n * _runs_at(study, point) for n, point in zip(trials, points, strict=True))
     return {
-        "jobs_to_tune": trials * plan["points"],
+        "jobs_to_tune": sum(trials),
         "jobs_tuned": plan["jobs"],
-        "runs_to_tune": trials * runs,
+        "runs_to_tune": runs,
         "runs": 2 * plan["runs"],
         "most_runs": 2 * plan["most_runs"],
         "machine_s": None,
     }
+
+
+def _runs_at(study: Study, point: Point) -> int:
+    from cim_hal.study.job_factors import runs_of
+
+    return runs_of(dict(point), study.repeat.runs)
 
 
 def _run_s(machines: Sweep, point: Point) -> Any:
@@ -278,6 +296,9 @@ def _say_plan(plan: dict[str, Any]) -> None:
     machines = f" x {plan['machines']} machines" if plan["machines"] > 1 else ""
     kind = "trainings" if is_training else "models"
     what = f"{plan['points']} points x {plan['models']} {kind}{machines} = {plan['jobs']} "
+    if plan["jobs"] != plan["points"] * plan["models"] * plan["machines"]:
+        what = f"{plan['points']} points, {plan['models']} models of several kinds{machines}: "
+        what += f"{plan['jobs']} "
     what += "trainings" if is_training else "jobs"
     more = {
         f"{plan['jobs_to_tune']} jobs to tune": plan["jobs_to_tune"],
@@ -306,10 +327,10 @@ def _again(
     *,
     as_json: bool,
 ) -> None:
-    """Run the job of a row again, and say whether it gave the same spins."""
+    """Run the job of a row again, and say whether it gave the same."""
     from cim_hal.study.folder import STUDY, draw_apart, draw_models, target_of_row
     from cim_hal.study.plan import read_study
-    from cim_hal.study.rows import read_rows
+    from cim_hal.study.rows import differences, read_rows
     from cim_hal.study.sweep import Sweep, repeat_row
 
     study, rows = read_study(folder / STUDY), read_rows(folder)
@@ -321,10 +342,25 @@ def _again(
     devices = devices or (made_on,) if made_on else devices
     with Sweep(study, instances, apart=apart, targets=devices, keys=keys) as machines:
         again = repeat_row(machines, ordered[number])
-    is_same = again.spins_sha256 == ordered[number].spins_sha256
+    other = differences(ordered[number], again)
+    found = {"row": number, "is_same": not other, "differences": other}
+    found |= {"spins_sha256": again.spins_sha256}
+    if study.train is not None:
+        found |= {"infeasibility": again.infeasibility, "calls": again.calls}
     if as_json:
-        print_json({"row": number, "is_same": is_same, "spins_sha256": again.spins_sha256})
+        print_json(found)
     else:
-        say(f"row {number}: {'the same spins' if is_same else 'other spins'}, {again.spins_sha256}")
-    if not is_same:
+        say(f"row {number}: {_repeated(again, other)}, {again.spins_sha256}")
+    if other:
         click.get_current_context().exit(1)
+
+
+def _repeated(again: Row, differences: Sequence[str]) -> str:
+    """Return in what a job that was run again is the same, or another."""
+    if differences:
+        return f"other {' and '.join(differences)}"
+    if again.calls is None:
+        return "the same spins"
+    infeasibility = again.infeasibility
+    violated = "" if infeasibility is None else f", infeasibility {infeasibility:.3g}"
+    return f"the same network, {again.calls} calls{violated}"

@@ -9,7 +9,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from cim_hal.cli.sweep_figure import MAX_LINES, MAX_PANELS, figure_of, is_cut
+from cim_hal.cli.sweep_figure import MAX_MAPS, MAX_PANELS, figure_of, is_cut
+from cim_hal.study.figures import FIGURES
 from cim_hal.study.plan import level_text
 from cim_hal.study.quantiles import TOO_FEW
 from cim_hal.text import printable
@@ -47,13 +48,14 @@ ROUNDED = (
     "is among the ten lowest states of the rounded one. Where couplings are disturbed it is so in "
     "their levels, as the mean over machines that are drawn."
 )
-CUT = f"Of curves {MAX_LINES} are drawn, in {MAX_PANELS} panels; all points are in the table."
+CUT = f"Of the panels {MAX_PANELS} are drawn, of maps {MAX_MAPS}; all points are in the table."
 NO_GAP = (
     "The gap is a share of the size of the target: a point has none if the target of a model is 0."
 )
 FAMILIES = (
     "Models are of several kinds or sizes. The figures of the points, the curves and the verdicts "
-    "are of all together, as of one kind: see the table of each kind, or make a study for each."
+    'are of all together, as of one kind: see the table of each kind. With model = "each" in '
+    "[factors], each has all figures of its own."
 )
 DRIVER = (
     "The machine does not say how long a round trip takes: the time of a run is what its driver "
@@ -103,7 +105,7 @@ def _page(summary: dict[str, Any], study: str, svg: str, width: float) -> str:
         f"<style>{STYLE}</style><h1>{title}</h1>",
         *(f"<p>{html.escape(line)}</p>" for line in _facts(summary)),
         # on a phone it is as wide as its letters need, and scrolls
-        f"<figure style='--least: {2.6 * width:.0f}rem'>{svg[svg.index('<svg') :]}</figure>",
+        f"<figure style='--least: {4 * width:.1f}rem'>{svg[svg.index('<svg') :]}</figure>",
         _list("Safe region", [summary["safe"]["verdict"]] if summary["safe"] else []),
         _list("Time to solution", [found["verdict"] for found in summary["time_to_solution"]]),
         _list("Verdicts", [found["verdict"] for found in summary["verdicts"]], ERRORS),
@@ -152,7 +154,7 @@ def _is_of_trainings(summary: dict[str, Any]) -> bool:
 def _made(summary: dict[str, Any]) -> str:
     return (
         f"Rows by {'; '.join(summary['software'])}. cim-hal sweep --row N DIR runs the job of a "
-        "row again, and says whether it gave the same spins."
+        "row again, and says whether it gave the same."
     )
 
 
@@ -168,9 +170,10 @@ def _table(summary: dict[str, Any]) -> str:
     points = summary["points"]
     is_stated = {str(found["at"]): found["is_bracketed"] for found in summary["time_to_solution"]}
     columns = ["figure", "95 %", "R99", "95 %", "TTS, s", "95 %"]
-    columns += ["gap", "95 %", "models", "runs"]
+    columns += ["gap", "95 %", "different samples of a job", "95 %", "models", "runs"]
     if _is_of_trainings(summary):
-        columns = ["figure", "95 %", "trainings", "test samples of all"]
+        columns = ["accuracy", "95 %", "infeasibility", "95 %", "calls", "95 %"]
+        columns += ["trainings", "test samples of all"]
     rows = [_cells(p, is_stated=is_stated.get(str(_without_length(p)), False)) for p in points]
     return _tabulated("Points", [*points[0]["factors"], *columns], rows)
 
@@ -196,6 +199,9 @@ def _cells(point: dict[str, Any], *, is_stated: bool) -> list[str]:
         values += [f"{point['r99']:.3g}", f"{point['r99_low']:.3g} – {point['r99_high']:.3g}"]
         values += _time(point, is_stated=is_stated)
         values += _gap(point)
+        values += _different(point)
+    else:
+        values += [*_mean(point, "infeasibility"), *_mean(point, "calls")]
     return [*_levels(point), *values, str(point["n_instances"]), str(point["n_runs"])]
 
 
@@ -203,11 +209,24 @@ def _share(found: dict[str, Any]) -> list[str]:
     return [f"{found['success_probability']:.3f}", f"{found['low']:.3f} – {found['high']:.3f}"]
 
 
+def _mean(point: dict[str, Any], name: str) -> list[str]:
+    """Return a figure of trainings, or why there is none."""
+    value, low, high = (point[key] for key in FIGURES[name].keys)
+    if value is None:
+        return ["none", point["no_infeasibility"] if name == "infeasibility" else ""]
+    return [f"{value:.3g}", f"{low:.3g} – {high:.3g}"]
+
+
 def _gap(point: dict[str, Any]) -> list[str]:
     if point["energy_gap"] is None:
         return ["none", "target 0"]
     low, high = point["energy_gap_low"], point["energy_gap_high"]
     return [f"{point['energy_gap']:.2%}", f"{low:.2%} – {high:.2%}"]
+
+
+def _different(point: dict[str, Any]) -> list[str]:
+    value, low, high = (point[f"configurations{end}"] for end in ("", "_low", "_high"))
+    return [f"{value:.3g}", f"{low:.3g} – {high:.3g}"]
 
 
 def _time(point: dict[str, Any], *, is_stated: bool) -> list[str]:

@@ -27,7 +27,8 @@ from cim_hal.study.rows import ROWS
 if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.model.ising import IsingModel
-    from cim_hal.study.plan import Family, Study
+    from cim_hal.study.families import Family
+    from cim_hal.study.plan import Study
 
 __all__ = [
     "STUDY",
@@ -64,10 +65,12 @@ def draw_models(study: Study, folder: Path, *, are_copies: bool = True) -> Itera
             raise StudyError(f"models.files: {first} and {name} are one model, and would be two")
         given = models.targets.get(name)
         target = None if given is None else Target(given, "given")
-        yield Instance(name, model, target or target_of(model, None, (study.study.seed,)))
+        target = target or target_of(model, None, (study.study.seed,))
+        yield Instance(name, model, target, study.kind_of_file(name))
     for number, family in enumerate(models.family):
-        for k in range(family.count):
-            yield _drawn(family, number, k, f"{family.kind}-{family.n}-{number}.{k}")
+        for n in family.sizes:
+            for k in range(family.count):
+                yield _drawn(family, n, number, k)
 
 
 def _digest(model: IsingModel) -> str:
@@ -85,13 +88,18 @@ def draw_apart(study: Study) -> Iterator[Instance]:
     if study.nuisance is None or study.models is None:
         return
     for number, family in enumerate(study.models.family):
-        for k in range(study.nuisance.models):
-            yield _drawn(family, number, APART + k, f"apart-{family.kind}-{family.n}-{number}.{k}")
+        for n in family.sizes:
+            for k in range(study.nuisance.models):
+                yield _drawn(family, n, number, k, is_apart=True)
 
 
-def _drawn(family: Family, number: int, k: int, name: str) -> Instance:
+def _drawn(family: Family, n: int, number: int, k: int, *, is_apart: bool = False) -> Instance:
+    seed = family.seed, number, k + APART * is_apart
+    if isinstance(family.n, tuple):  # models of several sizes have no numbers in common
+        seed += (n,)
+    name = f"{'apart-' * is_apart}{family.kind}-{n}-{number}.{k}"
     try:
-        return draw(family.kind, family.n, (family.seed, number, k), name)
+        return draw(family.kind, n, seed, name)
     except ValueError as error:
         raise StudyError(f"models.family number {number + 1}: {error}") from None
 

@@ -164,6 +164,9 @@ def _training(task: TrainTask, machine: Machine, job: Job) -> Row:
         rounding_error=0.0,
         software=_software(),
         spins_sha256=found.sha256,
+        infeasibility=found.infeasibility,
+        no_infeasibility=found.no_infeasibility,
+        calls=found.calls,
     )
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEVICE",
     "JOB_FACTORS",
+    "MODEL",
     "OPTION",
     "WHOLE_JOB_FACTORS",
     "check_job_factor",
@@ -25,7 +26,8 @@ __all__ = [
 ]
 
 WHOLE_JOB_FACTORS = ("coupling_bits", "round_trips", "runs")
-JOB_FACTORS = (*WHOLE_JOB_FACTORS, "pump_end", "lowering")
+MODEL = "model"  # a factor by which the models are others: a kind and size, or files
+JOB_FACTORS = (*WHOLE_JOB_FACTORS, "pump_end", "lowering", MODEL)
 DEVICE, OPTION = "device", "options."  # factors by which the machine is another one
 
 
@@ -36,7 +38,7 @@ def is_of_machine(name: str) -> bool:
 
 def is_text(name: str) -> bool:
     """Return whether levels of a factor are names."""
-    return name in {DEVICE, "lowering"}
+    return name in {DEVICE, "lowering", MODEL}
 
 
 def runs_of(levels: Mapping[str, float | str], runs: int) -> int:
@@ -45,8 +47,8 @@ def runs_of(levels: Mapping[str, float | str], runs: int) -> int:
 
 
 def check_job_factor(name: str, levels: Sequence[Any], capabilities: Capabilities) -> None:
-    """Refuse levels that no job of a machine can have; policies of `lowering` depend on models."""
-    if name == "lowering":
+    """Refuse levels that no job of a machine can have; those of `lowering` depend on models."""
+    if name in {"lowering", MODEL}:
         return
     if name == "pump_end":
         for level in levels:

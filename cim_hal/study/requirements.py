@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from cim_hal.errors import CimError, StudyError
 from cim_hal.machine.lowering import lower
 from cim_hal.machine.policies import lower_by
-from cim_hal.study.job_factors import JOB_FACTORS, check_job_factor, is_of_machine
+from cim_hal.study.job_factors import JOB_FACTORS, MODEL, check_job_factor, is_of_machine
+from cim_hal.study.rows import SMALLEST_TARGET
 from cim_hal.toml_files import did_you_mean
 
 if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
-    from cim_hal.model.ising import IsingModel
     from cim_hal.study.families import Instance
     from cim_hal.study.plan import Study
     from cim_hal.study.tasks import TrainTask
@@ -47,6 +47,7 @@ def check_study(
         task.check(study.train.options, study.factors)
         if study.train.control is not None:
             task.check(study.train.known, study.factors)
+        _check_infeasibility(study, task, study.train.options)
     known = {setting.name: setting for setting in capabilities.settings}
     tuned = study.nuisance.levels if study.nuisance else {}
     seeds = {study.machine.seed_setting: study.machine.seeds} if study.machine.seeds else {}
@@ -65,10 +66,30 @@ def check_study(
             for level in levels:
                 known[name].check(float(level))
     _check_runs(study.repeat.runs, capabilities)
+    _check_gap(study, instances)
     for instance in instances:
         if instance.model is not None:
             lower(instance.model, capabilities)
-            _check_lowering(study, instance.name, instance.model, capabilities)
+            _check_lowering(study, instance, capabilities)
+
+
+def _check_infeasibility(study: Study, task: TrainTask, options: Mapping[str, Any]) -> None:
+    """Refuse cliffs of a figure that trainings do not have."""
+    is_asked = any(study.figure_of(cliff) == "infeasibility" for cliff in study.cliff)
+    if is_asked and (reason := task.no_infeasibility(options)):
+        raise StudyError(f"cliff.figure = 'infeasibility': {reason}")
+
+
+def _check_gap(study: Study, instances: Sequence[Instance]) -> None:
+    """Refuse cliffs of the gap where a target is 0, of which the gap would be a share."""
+    if any(study.figure_of(cliff) == "energy_gap" for cliff in study.cliff):
+        for instance in instances:
+            model, target = instance.model, abs(instance.target.energy)
+            if model is not None and target <= SMALLEST_TARGET * float(
+                abs(model.J).sum() + abs(model.h).sum()
+            ):
+                what = f"the target of {instance.name} is 0, and the gap would be a share of it"
+                raise StudyError(f"cliff.figure = 'energy_gap': {what}")
 
 
 def _check_runs(runs: int, capabilities: Capabilities) -> None:
@@ -79,11 +100,12 @@ def _check_runs(runs: int, capabilities: Capabilities) -> None:
         )
 
 
-def _check_lowering(study: Study, name: str, model: IsingModel, capabilities: Capabilities) -> None:
+def _check_lowering(study: Study, instance: Instance, capabilities: Capabilities) -> None:
     """Refuse policies that refuse a model, and auxiliary spins for which there is no room."""
-    if "lowering" not in study.factors:
+    model, kind = instance.model, instance.family
+    if model is None or "lowering" not in study.factors:
         return
-    levels = [dict(point) for point in study.points()]
+    levels = [each for each in map(dict, study.points()) if each.get(MODEL, kind) == kind]
     bits = [int(each["coupling_bits"]) if "coupling_bits" in each else None for each in levels]
     policies = [each["lowering"] for each in levels]
     for policy, n_bits in dict.fromkeys(zip(policies, bits, strict=True)):
@@ -91,7 +113,8 @@ def _check_lowering(study: Study, name: str, model: IsingModel, capabilities: Ca
             lower_by(str(policy), model, capabilities, bits=n_bits)
         except CimError as error:
             at = f"lowering = {policy}" + (f" at {n_bits} bits" if n_bits else "")
-            raise StudyError(f"factor {at}: {name}: {error.message}", hint=error.hint) from None
+            what = f"factor {at}: {instance.name}: {error.message}"
+            raise StudyError(what, hint=error.hint) from None
 
 
 def check_alike(machines: Sequence[Capabilities]) -> None:

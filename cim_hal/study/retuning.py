@@ -99,18 +99,25 @@ def _warnings(
     points: Sequence[dict[str, Any]],
 ) -> list[str]:
     """Return a sentence for each level whose loss is gone where other settings suit it."""
-    left = {(found["factor"], found["level"]): found for found in tuned}
+    left = {_place(found): found for found in tuned}
     return [
-        f"{found['factor']} = {level_text(found['level'])}: the loss of "
+        f"{found['factor']} = {level_text(found['level'])}{_at(found)}: the loss of "
         f"{100 * found['lost']:.1f} points {_blame(found, left[key])} the factor's: with "
-        f"{_chosen(points, *key)} it is "
+        f"{_chosen(points, dict(key))} it is "
         f"{100 * left[key]['lost']:.1f} "
         f"[{100 * left[key]['low']:.1f}, {100 * left[key]['high']:.1f}]"
         for found in fixed
-        if found["degrades"]
-        and (key := (found["factor"], found["level"])) in left
-        and not left[key]["degrades"]
+        if found["degrades"] and (key := _place(found)) in left and not left[key]["degrades"]
     ]
+
+
+def _place(found: dict[str, Any]) -> Point:
+    """Return the level of which a verdict is, and the kind of models where that is a factor."""
+    return ((found["factor"], found["level"]), *found["at"].items())
+
+
+def _at(found: dict[str, Any]) -> str:
+    return "".join(f", {name} = {level_text(level)}" for name, level in found["at"].items())
 
 
 def _blame(fixed: dict[str, Any], tuned: dict[str, Any]) -> str:
@@ -119,8 +126,8 @@ def _blame(fixed: dict[str, Any], tuned: dict[str, Any]) -> str:
     return "is not all" if tuned["high"] < fixed["low"] else "may not be"
 
 
-def _chosen(points: Sequence[dict[str, Any]], factor: str, level: Level) -> str:
+def _chosen(points: Sequence[dict[str, Any]], at: dict[str, Level]) -> str:
     """Return the settings that were chosen at a level, at any levels of the other factors."""
-    here = [point["nuisance"] for point in points if point["factors"][factor] == level]
+    here = [point["nuisance"] for point in points if at.items() <= point["factors"].items()]
     chosen = {name: dict.fromkeys(level_text(each[name]) for each in here) for name in here[0]}
     return ", ".join(f"{name} = {' or '.join(levels)}" for name, levels in chosen.items())

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -29,6 +29,7 @@ __all__ = [
     "Row",
     "RowFile",
     "by_point",
+    "differences",
     "export_csv",
     "export_parquet",
     "key_of",
@@ -36,7 +37,7 @@ __all__ = [
     "writing",
 ]
 
-FORMAT = 1
+FORMAT: Final = 1
 ROWS, PARQUET, CSV = "rows.jsonl", "rows.parquet", "rows.csv"
 SMALLEST_TARGET = 1e-9  # as a share of the energy above it, of which it is the unit
 
@@ -66,7 +67,15 @@ class Row:
     device_s : float
         Machine time.
     spins_sha256 : str
-        Of all spins as int8, run by run.
+        Of all spins as int8, run by run; of a training, of its network.
+    infeasibility : float or None
+        Of a training, at its last step: how far its constraints are violated.
+    no_infeasibility : str
+        Why a training has none, empty where it has.
+    calls : int or None
+        Oracle calls that a training paid for.
+    schema : int
+        Version of these fields: one more for each change that is not a field with a default.
     """
 
     __pydantic_config__: ClassVar = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
@@ -90,6 +99,10 @@ class Row:
     rounding_error: _Amount
     software: str
     spins_sha256: str
+    infeasibility: _Amount | None = None
+    no_infeasibility: str = ""
+    calls: _Count | None = None
+    schema: Literal[1] = FORMAT
 
     @property
     def key(self) -> str:
@@ -106,6 +119,17 @@ class Row:
 def key_of(point: Point, model: str, batch: int) -> str:
     """Return the key of the row of a job."""
     return json.dumps([[list(level) for level in point], model, batch])
+
+
+def differences(row: Row, again: Row) -> list[str]:
+    """Return what two rows of one job do not have in common; an older row may lack figures."""
+    pairs = {
+        "spins" if row.calls is None else "network": (row.spins_sha256, again.spins_sha256),
+        "successes": (row.successes, again.successes),
+        "calls": (row.calls, again.calls),
+        "infeasibility": (row.infeasibility, again.infeasibility),
+    }
+    return [name for name, (one, other) in pairs.items() if one is not None and one != other]
 
 
 def by_point(rows: Iterable[Row]) -> dict[Point, list[Row]]:
@@ -169,7 +193,7 @@ def writing(folder: Path) -> Iterator[None]:
 def read_rows(folder: Path) -> list[Row]:
     """Return the rows in a folder, none where there is no file; a line that was cut is left out.
 
-    `StudyError` if a line is damaged.
+    `StudyError` if a line is damaged, or of another schema; one that names none is of the first.
     """
     path = folder / ROWS
     if not path.exists():
@@ -182,10 +206,25 @@ def _row_of(path: Path, number: int, line: bytes) -> Row:
     try:
         return _reader().validate_json(line)
     except ValidationError as error:
+        if (other := _schema_of(line)) not in {None, FORMAT}:
+            raise StudyError(
+                f"{path}, line {number}: rows of schema {other!r:.20}; this version of cim-hal "
+                f"reads those of {FORMAT}",
+                hint="use the version of cim-hal that wrote them, or another folder",
+            ) from None
         raise StudyError(
             f"{path}, line {number} is no row of a study: {first_problem(error)}",
             hint="remove the line, and its job runs again with --resume",
         ) from None
+
+
+def _schema_of(line: bytes) -> Any:
+    """Return what a line says of its schema, None where it says nothing."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found.get("schema") if isinstance(found, dict) else None
 
 
 @cache
@@ -232,7 +271,10 @@ def export_parquet(rows: Sequence[Row], folder: Path) -> Path | None:
         return None
     path = folder / PARQUET
     values, names = [_flat(row) for row in rows], _columns(rows)
-    table = pa.table({name: [each.get(name) for each in values] for name in names})
+    types = {"infeasibility": pa.float64(), "calls": pa.int64()}  # also where all are null
+    table = pa.table(
+        {name: pa.array([each.get(name) for each in values], types.get(name)) for name in names}
+    )
     table = table.replace_schema_metadata({"cim_hal.study.rows": str(FORMAT)})
     with replacing(path) as file:
         parquet.write_table(table, file)

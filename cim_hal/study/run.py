@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cim_hal.atomic_files import replace_text
+from cim_hal.study.cliffs import cliff_of, figure_at, next_level, others_of, takes_whole
 from cim_hal.study.control import control_summary, measure_control
+from cim_hal.study.figures import FIGURES
 from cim_hal.study.folder import (
     draw_apart,
     draw_models,
@@ -20,7 +22,7 @@ from cim_hal.study.folder import (
 from cim_hal.study.plan import read_study
 from cim_hal.study.retuning import retune, retuned_summary
 from cim_hal.study.rows import Row, RowFile, export_csv, export_parquet, writing
-from cim_hal.study.summary import cliff_of, next_level, summary, takes_whole
+from cim_hal.study.summary import summary
 from cim_hal.study.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -130,25 +132,24 @@ def _bisect(machines: Sweep, rows: RowFile, points: list[Point], report: Report)
     """Measure points between levels, and add them, until each cliff is known to its resolution."""
     for cliff in machines.study.cliff:
         levels = machines.study.numbers(cliff.factor)
-        is_whole = takes_whole(cliff.factor, machines.capabilities)
-        for others in dict.fromkeys(_without(point, cliff.factor) for point in points):
+        is_whole = takes_whole(machines, cliff.factor)
+        name = machines.study.figure_of(cliff)
+        figure = FIGURES[name]
+        for others in dict.fromkeys(others_of(dict(point), cliff.factor) for point in points):
             while True:
                 known = {
-                    float(dict(point)[cliff.factor]): machines.share(point, rows.rows).of_family
+                    float(dict(point)[cliff.factor]): value
                     for point in points
-                    if _without(point, cliff.factor) == others
+                    if others_of(dict(point), cliff.factor) == others
+                    and (value := figure_at(machines, point, rows.rows, name))
                 }
-                found = cliff_of(known, cliff.threshold)
+                found = cliff_of(known, cliff.threshold, figure.enough)
                 level = found and next_level(found, cliff, levels, is_whole=is_whole)
                 if level is None:
                     break
                 point = _with(machines.study, others, cliff.factor, level)
                 machines.run(rows, [point], report)
                 points.append(point)
-
-
-def _without(point: Point, name: str) -> Point:
-    return tuple(item for item in point if item[0] != name)
 
 
 def _with(study: Study, others: Point, name: str, level: float) -> Point:

@@ -1,44 +1,37 @@
-"""What the rows of a study say: a figure with its interval at each point, cliffs and verdicts."""
+"""What the rows of a study say: figures with their intervals at each point, and verdicts."""
 
 from __future__ import annotations
 
 import itertools
-import math
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cim_hal.model.enumeration import MAX_SPINS, all_energies
+from cim_hal.study.cliffs import figure_at, find_cliffs, others_of
 from cim_hal.study.exhaustion import Survival, disturbed_survivals, survival
-from cim_hal.study.job_factors import WHOLE_JOB_FACTORS
-from cim_hal.study.plan import level_text, machine_of
+from cim_hal.study.figures import FIGURES
+from cim_hal.study.job_factors import MODEL
+from cim_hal.study.plan import machine_of
 from cim_hal.study.quantiles import quantiles_of
 from cim_hal.study.rows import by_point
 from cim_hal.study.safe import safe_places, said_of_region
-from cim_hal.study.shares import Interval, mean_of, of_models, repeats, share_of
+from cim_hal.study.shares import Interval, of_models, repeats, share_of
 from cim_hal.study.solution_times import Length, optimum_of, run_seconds, said_of, solution_time
 from cim_hal.study.verdicts import references_of, verdicts
 
 if TYPE_CHECKING:
-    from cim_hal.machine.capabilities import Capabilities
     from cim_hal.model.ising import IsingModel
-    from cim_hal.study.plan import Cliff, Level, Point, Study
+    from cim_hal.study.plan import Point, Study
     from cim_hal.study.quantiles import Quantile
     from cim_hal.study.rows import Row
     from cim_hal.study.sweep import Sweep
 
-__all__ = [
-    "cliff_of",
-    "next_level",
-    "summary",
-    "takes_whole",
-]
+__all__ = ["summary"]
 
 LENGTH = "round_trips"
-GAP = ("energy_gap", "energy_gap_low", "energy_gap_high")
 COUPLING_ERROR = "imperfections.coupling_error"  # relative standard deviation, static
 
 
@@ -46,28 +39,23 @@ class Rounding:
     """Survival of the optima of small models in the levels of a machine, each computed once."""
 
     def __init__(self, sweep: Sweep) -> None:
-        self._small = [
-            (i.name, i.model, sweep.seed_of(i))
-            for i in sweep.instances
-            if i.model is not None and i.model.n_spins <= MAX_SPINS
-        ]
         self._sweep = sweep
         self._energies: dict[str, Any] = {}
         self._known: dict[Any, list[list[Survival]]] = {}
 
     def at(self, point: Point) -> list[list[Survival]]:
-        """Return the survival of each small model, by bits, policy and coupling error of a point.
+        """Return the survival of each model, by bits, policy and coupling error of a point.
 
         Stochastic rounding is that of the first job of the model. Where couplings are disturbed
-        there is one for each of some machines.
+        there is one for each of some machines. There is none where a model is not small.
         """
         levels = dict(point)
         bits = int(levels["coupling_bits"]) if "coupling_bits" in levels else None
         policy, error = str(levels.get("lowering", "max")), self._error_at(point)
-        how = bits, policy, error, machine_of(point)
+        how = bits, policy, error, machine_of(point), levels.get(MODEL)
         if how not in self._known:
             here, found = self._sweep.capabilities_at(point), list[list[Survival]]()
-            for name, model, seed in self._small:
+            for name, model, seed in self._small_at(point):
                 known: dict[str, Any] = {"energies": self._all(name, model), "seed": seed}
                 known |= {"bits": bits, "lowering": policy}
                 if error:
@@ -76,6 +64,13 @@ class Rounding:
                     found.append([survival(model, here, **known)])
             self._known[how] = found
         return self._known[how]
+
+    def _small_at(self, point: Point) -> list[tuple[str, IsingModel, int]]:
+        """Return the models of a point where all are small, else none: it is drawn beside all."""
+        sweep = self._sweep
+        here = [(i.name, i.model, sweep.seed_of(i)) for i in sweep.instances_at(point)]
+        small = [(name, m, seed) for name, m, seed in here if m and m.n_spins <= MAX_SPINS]
+        return small if len(small) == len(here) else []
 
     def _error_at(self, point: Point) -> float:
         """Return the error of couplings at a point: its level, that of the study or the default."""
@@ -107,6 +102,7 @@ def point_summary(
         **_until_success(sweep, point, rows, here, share.of_family),
         "n_instances": len({row.model for row in here}),
         "n_runs": sum(row.runs for row in here),
+        **_configurations(sweep, here),
         "device_s": sum(row.device_s for row in here),
     }
     left = rounding.at(point)
@@ -115,7 +111,7 @@ def point_summary(
 
 def _families(sweep: Sweep, point: Point, rows: dict[str, Row]) -> list[dict[str, Any]]:
     """Return the figures of each kind and size of models where there is more than one."""
-    names = [instance.family for instance in sweep.instances]
+    names = [instance.family for instance in sweep.instances_at(point)]
     if len(set(names)) < 2:
         return []
     successes, runs = sweep.counts(point, rows)
@@ -137,9 +133,10 @@ def _length(point: Point) -> float | None:
 def _until_success(
     sweep: Sweep, point: Point, rows: dict[str, Row], here: Sequence[Row], share: Interval
 ) -> dict[str, Any]:
-    """Return runs and seconds until a success, and how far runs fail: of samples only."""
+    """Return runs and seconds until a success and how far runs fail, or figures of trainings."""
     if sweep.study.train is not None:
-        return dict.fromkeys(("r99", "r99_low", "r99_high", *GAP))
+        lacking = (*FIGURES["r99"].keys, *FIGURES["energy_gap"].keys)
+        return dict.fromkeys(lacking) | _of_trainings(sweep, point, rows, here)
     r99, run_s = repeats(share), run_seconds(_length(point), here, sweep.capabilities_at(point))
     time = solution_time(share, run_s)
     return {
@@ -151,24 +148,47 @@ def _until_success(
         "tts": time.value,
         "tts_low": time.low,
         "tts_high": time.high,
-        **_gap(sweep, here),
+        **_ends(sweep, point, rows, "energy_gap"),
     }
 
 
-def _gap(sweep: Sweep, here: Sequence[Row]) -> dict[str, Any]:
-    """Return the mean energy gap over models, and machines where they are drawn.
+def _of_trainings(
+    sweep: Sweep, point: Point, rows: dict[str, Row], here: Sequence[Row]
+) -> dict[str, Any]:
+    """Return how far constraints are violated, and what trainings cost."""
+    why = dict.fromkeys(row.no_infeasibility for row in here if row.no_infeasibility)
+    found = {name: _ends(sweep, point, rows, name) for name in ("infeasibility", "calls")}
+    return {"no_infeasibility": "; ".join(why), **found["infeasibility"], **found["calls"]}
 
-    It is None where the target of a model is about 0: there is nothing to compare with.
+
+def _ends(sweep: Sweep, point: Point, rows: dict[str, Row], name: str) -> dict[str, Any]:
+    """Return a figure and the ends of its interval, None where it has no value."""
+    found, keys = figure_at(sweep, point, rows, name), FIGURES[name].keys
+    if found is None:
+        return dict.fromkeys(keys)
+    return dict(zip(keys, (found.value, found.low, found.high), strict=True))
+
+
+def _configurations(sweep: Sweep, here: Sequence[Row]) -> dict[str, Any]:
+    """Return the mean number of different configurations in a job, over models and machines.
+
+    Its interval is that of a share: of the runs after the first, those that bring a new one.
     """
-    setting, gaps = sweep.study.machine.seed_setting, defaultdict[Any, list[float]](list)
+    keys = ("configurations", "configurations_low", "configurations_high")
+    if sweep.study.train is not None:
+        return dict.fromkeys(keys)
+    further = here[0].runs - 1
+    if not further:
+        return dict.fromkeys(keys, 1.0)
+    setting, new = sweep.study.machine.seed_setting, defaultdict[Any, list[int]](list)
     for row in here:
-        if row.gap is None:
-            return dict.fromkeys(GAP)
-        gaps[row.model, row.factors.get(setting, 0)].append(row.gap)
-    means = np.array([float(np.mean(gaps[each])) for each in sorted(gaps)])
+        new[row.model, row.factors.get(setting, 0)].append(row.configurations - 1)
+    counts = np.array([(sum(new[each]), further * len(new[each])) for each in sorted(new)])
     n_machines = max(len(sweep.study.machine.seeds), 1)
-    found = mean_of(means if n_machines == 1 else means.reshape(-1, n_machines))
-    return dict(zip(GAP, (found.value, found.low, found.high), strict=True))
+    of_each = counts.T if n_machines == 1 else counts.T.reshape(2, -1, n_machines)
+    share = share_of(*of_each).of_family
+    ends = (share.value, share.low, share.high)
+    return {key: 1 + further * end for key, end in zip(keys, ends, strict=True)}
 
 
 def _quantiles(sweep: Sweep, point: Point, rows: dict[str, Row]) -> list[dict[str, Any]]:
@@ -205,109 +225,6 @@ def _beats(row: Row) -> bool:
     return row.target - row.energy_min > 1e-9 * max(1.0, abs(row.target))
 
 
-# ---- cliffs ---------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Crossing:
-    """Where a figure crosses a threshold: between two levels, the interval of the crossing."""
-
-    inside: tuple[float, float]  # neighbouring levels whose estimates lie on either side
-    low: float
-    high: float
-
-
-def cliff_of(levels: dict[float, Interval], threshold: float) -> Crossing | None:
-    """Return where the figure at these levels crosses the threshold; None where it does not.
-
-    The interval goes from the last level on one side whose own interval excludes the threshold to
-    the first on the other side.
-    """
-    at = sorted(levels)
-    sides = [levels[level].value >= threshold for level in at]
-    crossing = next((k for k in range(len(at) - 1) if sides[k] != sides[k + 1]), None)
-    if crossing is None:
-        return None
-    sure = [k for k, level in enumerate(at) if not _holds(levels[level], threshold)]
-    before = [k for k in sure if k <= crossing and sides[k] == sides[crossing]]
-    after = [k for k in sure if k > crossing and sides[k] != sides[crossing]]
-    low = at[before[-1]] if before else -math.inf
-    high = at[after[0]] if after else math.inf
-    return Crossing((at[crossing], at[crossing + 1]), low, high)
-
-
-def takes_whole(name: str, capabilities: Capabilities) -> bool:
-    """Return whether the levels of a factor are whole numbers."""
-    whole = [setting.name for setting in capabilities.settings if setting.integer]
-    return name in (*WHOLE_JOB_FACTORS, *whole)
-
-
-def next_level(
-    found: Crossing, cliff: Cliff, levels: Sequence[float], *, is_whole: bool
-) -> float | None:
-    """Return the level to measure next, the middle of the bracket.
-
-    None where the bracket is fine enough, or no level lies between its ends.
-    """
-    low, high = found.inside
-    finest = cliff.resolution or (1.0 if is_whole else 0.01 * (max(levels) - min(levels)))
-    if high - low <= finest:
-        return None
-    middle = low + 0.5 * (high - low)
-    middle = math.floor(middle) if is_whole else middle
-    return middle if low < middle < high else None
-
-
-def find_cliff(
-    cliff: Cliff, others: Point, points: Sequence[dict[str, Any]], figure: str
-) -> dict[str, Any]:
-    """Return what ``summary.json`` says of a cliff at one combination of the other factors."""
-    levels = {
-        point["factors"][cliff.factor]: Interval(
-            point["success_probability"], point["low"], point["high"]
-        )
-        for point in points
-        if _others(point["factors"], cliff.factor) == dict(others)
-    }
-    found = cliff_of(levels, cliff.threshold)
-    said: dict[str, Any] = {"factor": cliff.factor, "threshold": cliff.threshold}
-    said |= {
-        "at": dict(others),
-        "n_levels": len(levels),
-        "verdict": _said_of_cliff(cliff, others, found, figure),
-    }
-    if found is None:
-        return said | {"level": None, "low": None, "high": None}
-    return said | {"level": sum(found.inside) / 2, "low": found.low, "high": found.high}
-
-
-def _said_of_cliff(cliff: Cliff, others: Point, found: Crossing | None, figure: str) -> str:
-    """Return where a figure crosses its threshold, as a sentence."""
-    at = "".join(f", {name} = {level_text(level)}" for name, level in others)
-    what = f"{cliff.factor}{at}: {figure} crosses {cliff.threshold:g}"
-    if found is None:
-        return f"{what} nowhere between the levels"
-    low = "no lower bound" if found.low == -math.inf else f"from {found.low:.4g}"
-    high = "no upper bound" if found.high == math.inf else f"to {found.high:.4g}"
-    inside = "between {:.4g} and {:.4g}".format(*found.inside)
-    return f"{what} {inside}{_reached(cliff, *found.inside)}; 95 %: {low}, {high}"
-
-
-def _reached(cliff: Cliff, low: float, high: float) -> str:
-    """Return what to say where no level is as fine as the resolution that was asked for."""
-    if cliff.resolution is None or high - low <= cliff.resolution:
-        return ""
-    return f", to {high - low:.3g} and not {cliff.resolution:g}: no level lies between"
-
-
-def _holds(interval: Interval, threshold: float) -> bool:
-    return interval.low <= threshold <= interval.high
-
-
-def _others(factors: dict[str, Level], name: str) -> dict[str, Level]:
-    return {key: level for key, level in factors.items() if key != name}
-
-
 # ---- all of it ------------------------------------------------------------------------------
 
 
@@ -332,11 +249,7 @@ def summary(sweep: Sweep, rows: dict[str, Row], points: Sequence[Point]) -> dict
         "machines": [here.model_dump(mode="json") for here in machines[1:] and machines],
         "machine": sweep.capabilities.model_dump(mode="json"),
         "points": found,
-        "cliffs": [
-            find_cliff(cliff, others, found, _figure(study))
-            for cliff in study.cliff
-            for others in _combinations(found, cliff.factor)
-        ],
+        "cliffs": find_cliffs(study, found),
         "verdicts": verdicts(
             [row for here in of_point.values() for row in here],
             references_of(study.factors, sweep.capabilities),
@@ -359,7 +272,7 @@ def _all_tell_time(sweep: Sweep, points: Sequence[Point]) -> bool:
 
 
 def _figure(study: Study) -> str:
-    return "success probability" if study.train is None else "test accuracy"
+    return FIGURES["success_probability" if study.train is None else "accuracy"].title
 
 
 def _safe(sweep: Sweep, rows: dict[str, Row]) -> dict[str, Any] | None:
@@ -389,12 +302,6 @@ def _times(
     for point in points:
         level = _length(point) or 0.0
         run_s = run_seconds(level, of_point[point], sweep.capabilities_at(point))
-        at = tuple(_others(dict(point), LENGTH).items())
+        at = others_of(dict(point), LENGTH)
         lengths[at].append(Length(level, run_s, *sweep.counts(point, rows)))
     return [said_of(optimum_of(found), dict(at)) for at, found in lengths.items()]
-
-
-def _combinations(points: Sequence[dict[str, Any]], name: str) -> list[Point]:
-    """Return levels of the others at which a factor has two levels or more."""
-    found = Counter(tuple(_others(point["factors"], name).items()) for point in points)
-    return [others for others, count in found.items() if count > 1]

@@ -15,7 +15,7 @@ import numpy as np
 
 from cim_hal.errors import StudyError
 from cim_hal.study.job import Job, Machine, machine_at, run_here, run_on
-from cim_hal.study.job_factors import JOB_FACTORS, runs_of
+from cim_hal.study.job_factors import JOB_FACTORS, MODEL, runs_of
 from cim_hal.study.plan import METHOD, machine_of
 from cim_hal.study.requirements import check_alike, check_study
 from cim_hal.study.rows import Row, RowFile, key_of
@@ -90,6 +90,7 @@ class Sweep:
         self._groups: dict[Point, _Group] = {}
         self.targets = dict[str, str | None]()  # by the name of the machine; None of the study's
         self.n_workers = max(len(targets), 1) * jobs
+        self._how = targets, jobs
         self.of_recipe: Collection[str] = ()  # factors of trainings that are not the machine's
         try:
             task = train_task() if study.train is not None else None
@@ -97,7 +98,7 @@ class Sweep:
                 self.of_recipe = [name for name in task.factors if name not in JOB_FACTORS]
             for place in study.machines() or [()]:
                 group = self._groups[place] = self._opened(place, targets, jobs)
-                check_study(study, instances, group.capabilities, task)
+                check_study(study, self._instances_on(place), group.capabilities, task)
         except BaseException:
             self._stack.close()
             raise
@@ -125,9 +126,31 @@ class Sweep:
         """Return those of the machine of a point."""
         return self._group_of(point).capabilities
 
+    def instances_at(self, point: Point) -> Sequence[Instance]:
+        """Return the models of a point: all, or those of its kind where that is a factor."""
+        return _of_kind(self.instances, point)
+
+    def apart_at(self, point: Point) -> Sequence[Instance]:
+        """Return the models on which a point is tuned."""
+        return _of_kind(self.apart, point)
+
+    def _instances_on(self, place: Point) -> list[Instance]:
+        """Return the models that a machine of the study has."""
+        if MODEL not in self.study.factors:
+            return list(self.instances)
+        here = [dict(point) for point in self.study.points() if machine_of(point) == place]
+        kinds = {levels[MODEL] for levels in here}
+        return [instance for instance in self.instances if instance.family in kinds]
+
     def _group_of(self, point: Point) -> _Group:
         """Return the machines of a point; a control is on the first, which it does not ask."""
         return self._groups.get(machine_of(point)) or next(iter(self._groups.values()))
+
+    def open_for(self, points: Iterable[Point]) -> None:
+        """Open machines of options between those of the file, at which a cliff is sought."""
+        for place in dict.fromkeys(map(machine_of, points)):
+            if place and place not in self._groups:
+                self._groups[place] = self._opened(place, *self._how)
 
     def __enter__(self) -> Sweep:
         return self
@@ -146,7 +169,11 @@ class Sweep:
         sought = {cliff.factor for cliff in study.cliff}  # between the levels of the file
         for row in rows.rows.values():
             instance = instances.get(row.model)
-            is_ours = instance is not None and row.seed == self.seed_of(instance, row.batch)
+            is_ours = (
+                instance is not None
+                and row.seed == self.seed_of(instance, row.batch)
+                and row.factors.get(MODEL, instance.family) == instance.family
+            )
             levels = [pair for pair in row.factors.items() if pair[0] not in sought]
             if not is_ours or any(level not in known.get(name, ()) for name, level in levels):
                 raise StudyError(
@@ -161,16 +188,17 @@ class Sweep:
         `max_runs` of the study. Which they are depends on the rows, and not on the order of jobs.
         """
         waiting, batch = list(points), 0
+        self.open_for(waiting)
         while waiting:
             here = [one for point in waiting for one in self.on_machines(point)]
-            jobs = [self._job(p, instance, batch) for p in here for instance in self.instances]
+            jobs = [self._job(p, i, batch) for p in here for i in self.instances_at(p)]
             self._make(jobs, rows, report)
             batch += 1
             waiting = [p for p in waiting if self._needs_more(p, rows.rows, batch)]
 
     def try_out(self, rows: RowFile, points: Iterable[Point], report: Report) -> None:
         """Make one job of each model that is kept apart, at each point."""
-        jobs = [self._job(point, instance, 0) for point in points for instance in self.apart]
+        jobs = [self._job(point, i, 0) for point in points for i in self.apart_at(point)]
         self._make(jobs, rows, report)
 
     def share(
@@ -195,7 +223,7 @@ class Sweep:
         found = np.array(
             [
                 [self._counts(one, instance, rows, n_batches) for one in places]
-                for instance in self.instances
+                for instance in self.instances_at(point)
             ]
         )
         found = found[:, 0] if len(places) == 1 else found
@@ -271,6 +299,11 @@ class Sweep:
         return int(words.generate_state(1, np.uint32)[0])
 
 
+def _of_kind(instances: Sequence[Instance], point: Point) -> Sequence[Instance]:
+    kind = dict(point).get(MODEL)
+    return [i for i in instances if i.family == kind] if kind is not None else instances
+
+
 def _as_they_end(submit: Submit, jobs: Sequence[Job]) -> Iterator[Row]:
     """Yield rows as their jobs end; at most `AHEAD` jobs are out, as each holds its model."""
     left, running = iter(jobs), set[Future[Row]]()
@@ -291,6 +324,7 @@ def repeat_row(sweep: Sweep, row: Row) -> Row:
     if instance is None:
         raise StudyError(f"the study has no model {row.model}")
     point = tuple(row.factors.items())
+    sweep.open_for([point])
     return sweep.on_free_session(
         Job(sweep.study, point, instance, row.batch, sweep.seed_of(instance, row.batch))
     )

@@ -32,6 +32,12 @@ class Trained:
         Of the problems that were sent to the machine.
     sha256 : str
         Of the network.
+    infeasibility : float or None
+        How far its constraints are violated, at its end.
+    no_infeasibility : str
+        Why there is none, empty where there is one.
+    calls : int
+        Oracle calls that it paid for.
     """
 
     correct: int
@@ -39,6 +45,9 @@ class Trained:
     objective: float
     n_spins: int
     sha256: str
+    infeasibility: float | None
+    no_infeasibility: str
+    calls: int
 
 
 class TrainTask(Protocol):
@@ -48,6 +57,10 @@ class TrainTask(Protocol):
 
     def check(self, options: Mapping[str, Any], levels: Mapping[str, Collection[Any]]) -> None:
         """Raise a `StudyError` unless each training of these options and levels can begin."""
+        ...
+
+    def no_infeasibility(self, options: Mapping[str, Any]) -> str:
+        """Return why trainings of these options have no constraints; empty where they have."""
         ...
 
     def train(

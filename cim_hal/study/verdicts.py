@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from cim_hal.study.job_factors import WHOLE_JOB_FACTORS
+from cim_hal.study.job_factors import MODEL, WHOLE_JOB_FACTORS
 from cim_hal.study.plan import Level, level_text
 from cim_hal.study.shares import Interval, error_of, has_few, share_of
 
@@ -48,6 +48,9 @@ def verdicts(
     `machine` is the setting whose values are machines that are drawn, as models are. Sentences
     call what is compared `figure`.
 
+    Where `model` is a factor, each kind of models is compared by itself, and kinds, which nothing
+    pairs, not with each other.
+
     `references` are chosen before the rows are seen: a best level found in them would be too good.
     `degrades` and `improves` are the sides of Student's test of the differences, each with half of
     `error_rate`: a loss of either kind has an interval without zero. `equal` is two one-sided tests
@@ -57,13 +60,28 @@ def verdicts(
     `Difference.of`.
     """
     compared = [
-        found for name in references for found in _comparisons(rows, name, references, machine)
+        {"at": at} | found
+        for at, here in _by_kind(rows, references)
+        for name in references
+        if name != MODEL
+        for found in _comparisons(here, name, references, machine)
     ]
     side = error_rate / 2
     decide(compared, {"degrades": side, "improves": side, "equal": error_rate})
     for found in compared:
         found["verdict"] = _sentence(found, figure)
     return compared
+
+
+def _by_kind(
+    rows: Sequence[Row], references: dict[str, Level]
+) -> Iterator[tuple[dict[str, Level], Sequence[Row]]]:
+    """Yield the rows of each kind of models that is a level, or all."""
+    if MODEL not in references:
+        yield {}, rows
+        return
+    for kind in dict.fromkeys(row.factors[MODEL] for row in rows):
+        yield {MODEL: kind}, [row for row in rows if row.factors[MODEL] == kind]
 
 
 def _comparisons(
@@ -257,6 +275,7 @@ def _sentence(found: dict[str, Any], figure: str) -> str:
     what = (
         f"{found['factor']} = {level_text(found['level'])} against {level_text(found['reference'])}"
     )
+    what += "".join(f", {name} = {level_text(level)}" for name, level in found["at"].items())
     low, lost, high = (100 * found[name] for name in ("low", "lost", "high"))
     lost = f"{lost:.1f} points lost [{low:.1f}, {high:.1f}]"
     margin = f"{100 * MARGIN:.0f} points"

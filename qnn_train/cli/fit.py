@@ -26,6 +26,7 @@ from qnn_train.cli.own_data import (
     table_options,
     with_table,
 )
+from qnn_train.method_names import MACHINE, WAITS
 
 if TYPE_CHECKING:
     from cim_hal import DevicePool, Session
@@ -100,6 +101,7 @@ def fit(**options: Any) -> None:
         folder = options["out"] or _default_folder(options, data, seed)
         stack.enter_context(training.folder_for(folder))
         began = time.monotonic()
+        progress.begin(options["oracle"])
         try:
             network.fit(data.X, data.y)
         except KeyboardInterrupt:
@@ -124,7 +126,6 @@ def _start(path: Path | None, data: OwnData) -> str | None:
 def session_of(options: dict[str, Any], stack: ExitStack) -> Session | DevicePool | None:
     """Open the machines that options name; none where the oracle is on the host."""
     from qnn_train.cli.train import connect, machines_of
-    from qnn_train.method_names import MACHINE
 
     texts, copies = options["option_texts"], options["machines"]
     devices = machines_of(
@@ -142,9 +143,13 @@ class _Progress:
     """A bar on a terminal, a line every few seconds elsewhere."""
 
     def __init__(self, stack: ExitStack, training: Any, *, quiet: bool) -> None:
-        self._text, self._n_done = f"preparing, {training.COMPILING}", 0
+        self._text, self._n_done = "preparing", 0
         stack.enter_context(signs_of_life("training", lambda: self._text, quiet=quiet))
         self._bar = stack.enter_context(training.bar(quiet=quiet))
+
+    def begin(self, oracle: str | None) -> None:
+        """Say what the first sweep waits for."""
+        self._text = f"in the first sweep, {WAITS[oracle or MACHINE]}"
 
     def show(self, told: Any) -> None:
         """Take what the estimator tells of a sweep."""

@@ -23,7 +23,7 @@ from qnn_train.data import Dataset, load_digits, load_fashion_mnist
 from qnn_train.data.fashion_mnist import data_directory, download
 from qnn_train.errors import TrainingError
 from qnn_train.evaluation import generalization_gap
-from qnn_train.method_names import MACHINE, ORACLES
+from qnn_train.method_names import MACHINE, ORACLES, WAITS
 from qnn_train.training.checkpoint import MAY_CHANGE, Checkpoint
 from qnn_train.training.oracles import capabilities_of
 from qnn_train.training.picture import draw
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     MakeRecipe = Callable[[str, int, dict[str, Any]], AnyRecipe]
 
 __all__ = [
-    "COMPILING",
     "bar",
     "carry_out",
     "connect",
@@ -50,7 +49,6 @@ __all__ = [
 ]
 
 BETWEEN_CHECKPOINTS_S = 2.0
-COMPILING = "an emulator is compiled at its first use"
 FIELDS = {"runs": "n_runs"}  # options that have another name than the field of a recipe
 
 
@@ -145,7 +143,7 @@ def carry_out(
         )
         if options.dry_run:
             with ExitStack() as stack:
-                stack.enter_context(_told_steps(quiet=options.quiet))
+                stack.enter_context(_told_steps(recipe.oracle, quiet=options.quiet))
                 session = _connect(devices, options, stack)
                 rows = problem.cost(capabilities_of(recipe, session))
             tell_cost(rows, options.json_file)
@@ -188,7 +186,7 @@ def _train(
     folder = options.out or _default_folder(problem.recipe, *problem.subject)
     kept = options.checkpoint or options.resume or folder / "checkpoint.npz"
     with ExitStack() as stack:
-        tell = stack.enter_context(_told_steps(quiet=options.quiet))
+        tell = stack.enter_context(_told_steps(problem.recipe.oracle, quiet=options.quiet))
         run = TrainingRun(problem, _connect(devices, options, stack), resume=resume)
         tell.append(run)
         stack.enter_context(folder_for(folder))
@@ -215,14 +213,14 @@ def tell_cost(rows: Sequence[tuple[str, str]], json_file: Path | None) -> None:
 
 
 @contextmanager
-def _told_steps(*, quiet: bool) -> Iterator[list[TrainingRun[Any]]]:
+def _told_steps(oracle: str, *, quiet: bool) -> Iterator[list[TrainingRun[Any]]]:
     """Yield a list to which the training is appended once it has begun; tell how it goes."""
     runs: list[TrainingRun[Any]] = []
 
     def state() -> str:
         for run in runs:
             done, total = run.stepper.progress
-            status = run.stepper.status() if done else COMPILING
+            status = run.stepper.status() if done else WAITS[oracle]
             return ", ".join(filter(None, (f"{done} of {total}", status)))
         return "preparing"
 

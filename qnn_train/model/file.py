@@ -18,7 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from qnn_train.archive import checked_bits, read_arrays, reading, write_arrays
-from qnn_train.arrays import Arrays
+from qnn_train.arrays import Array, Arrays
 from qnn_train.errors import ModelFileError, TrainingError
 from qnn_train.method_names import MACHINE
 from qnn_train.network import (
@@ -32,6 +32,7 @@ from qnn_train.network import (
 
 __all__ = [
     "FROZEN",
+    "KINDS",
     "MAX_BITS",
     "MAX_BYTES",
     "ModelHeader",
@@ -39,6 +40,7 @@ __all__ = [
     "SavedModel",
     "Size",
     "layer_headers",
+    "plain_layers",
     "saved_kind",
 ]
 
@@ -167,6 +169,17 @@ def layer_headers(networks: QuantizedNetwork) -> dict[str, Any]:
         "majority": architecture.readout is None,
         "n_networks": lead[0] if lead else 1,
     }
+
+
+def plain_layers(networks: QuantizedNetwork) -> dict[str, Array]:
+    """Return weights, biases and activations by names that end in the number of the layer."""
+    found: dict[str, Array] = {}
+    for index, (weights, biases) in enumerate(zip(networks.weights, networks.biases, strict=True)):
+        found |= {f"weights{index}": weights, f"biases{index}": biases}
+    for index, layer in enumerate(networks.architecture.hidden):
+        for name in ("knots", "intercepts", "slopes"):
+            found[f"{name}{index}"] = np.array(getattr(layer.activation, name), np.int64)
+    return found
 
 
 class SavedModel(ABC):

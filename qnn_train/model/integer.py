@@ -16,7 +16,13 @@ from qnn_train.data.columns import TableHeader
 from qnn_train.data.features import FeatureGrid
 from qnn_train.errors import ModelFileError
 from qnn_train.method_names import MACHINE
-from qnn_train.model.file import ModelHeader, SavedModel, layer_headers, saved_kind
+from qnn_train.model.file import (
+    ModelHeader,
+    SavedModel,
+    layer_headers,
+    plain_layers,
+    saved_kind,
+)
 from qnn_train.network import QuantizedNetwork
 from qnn_train.network.intervals import Grid
 from qnn_train.network.network import second_class
@@ -79,19 +85,11 @@ class IntegerModel(SavedModel):
 
     def save_plain(self, path: str | os.PathLike[str]) -> None:
         """Write integers as arrays that any program reads: weights, biases and activations."""
-        grid, architecture = self.grid, self.networks.architecture
+        grid = self.grid
         found: dict[str, ArrayLike] = {"means": grid.means, "deviations": grid.deviations}
         found |= {"levels": grid.levels, "cut": grid.cut, **self._added()[0], **self._added()[1]}
         found["features"] = [] if self.table is None else self.table.features
-        for index, (weights, biases) in enumerate(
-            zip(self.networks.weights, self.networks.biases, strict=True)
-        ):
-            found |= {f"weights{index}": weights, f"biases{index}": biases}
-        for index, layer in enumerate(architecture.hidden):
-            spline = layer.activation
-            for name in ("knots", "intercepts", "slopes"):
-                found[f"{name}{index}"] = np.array(getattr(spline, name), np.int64)
-        write_arrays(path, found, lambda _: None, compressed=True)
+        write_arrays(path, found | plain_layers(self.networks), lambda _: None, compressed=True)
 
     @abstractmethod
     def answers(self, X: ArrayLike) -> dict[str, Array]:

@@ -1,8 +1,9 @@
 """A trained model as an ONNX graph of plain operators, in float64, where integers are exact.
 
-The input ``x`` is (samples, features) float64; the outputs are ``label`` and ``margin``, or
-``prediction`` and ``margin``, see `IntegerModel.answers`. The networks that answer together are
-one batch of matrices. The metadata hold the model file, so that `load_onnx` reads the model back.
+The input ``x`` is (samples, features) or images (samples, side, side), float64; the outputs are
+``label`` and ``margin``, or ``prediction`` and ``margin``, see `IntegerModel.answers` and
+`TrainedModel.answers`. The networks that answer together are one batch of matrices. The metadata
+hold the model file, so that `load_onnx` reads the model back.
 """
 
 from __future__ import annotations
@@ -20,15 +21,17 @@ from cim_hal.atomic_files import replacing
 from cim_hal.extras import load_extra
 from qnn_train.archive import reading
 from qnn_train.arrays import Array, ArrayLike
+from qnn_train.data.features import FeatureGrid, PooledLevels, PooledSign
 from qnn_train.errors import ModelFileError, TrainingError
-from qnn_train.model.file import MAX_BYTES
+from qnn_train.model.file import KINDS, MAX_BYTES
 from qnn_train.model.integer import (
     IntegerClassifier,
     IntegerModel,
     IntegerRegressor,
     load_integers,
 )
-from qnn_train.network import Spline
+from qnn_train.model.trained import TrainedModel, load_model
+from qnn_train.network import QuantizedNetwork, Spline
 
 __all__ = [
     "Graph",
@@ -45,7 +48,7 @@ IR_VERSION = 8
 MODEL = "cim-hal/qnn-model/1"  # the key of the model file in the metadata
 
 
-def save_onnx(model: IntegerModel, path: str | os.PathLike[str]) -> None:
+def save_onnx(model: IntegerModel | TrainedModel, path: str | os.PathLike[str]) -> None:
     """Write the graph; opset 17, no operators but plain ones.
 
     Raises
@@ -63,7 +66,7 @@ def save_onnx(model: IntegerModel, path: str | os.PathLike[str]) -> None:
         onnx.save(made, file)
 
 
-def load_onnx(path: str | os.PathLike[str]) -> IntegerClassifier | IntegerRegressor:
+def load_onnx(path: str | os.PathLike[str]) -> IntegerModel | TrainedModel:
     """Read the model from a file that `save_onnx` wrote.
 
     Raises
@@ -82,18 +85,23 @@ def load_onnx(path: str | os.PathLike[str]) -> IntegerClassifier | IntegerRegres
     with TemporaryDirectory() as folder, reading(path, ModelFileError, "holds no such model"):
         file = Path(folder, "model.npz")
         file.write_bytes(base64.b64decode(packed, validate=True))
-        model = load_integers(file)
+        model = load_model(file)
     if _made(onnx, model).graph != found.graph:
         raise ModelFileError(f"the graph of {path} is not that of the model in its metadata")
     return model
 
 
-def read_model(path: str | os.PathLike[str]) -> IntegerClassifier | IntegerRegressor:
-    """Read a model from its own file, or from ONNX where the suffix says so."""
-    return (load_onnx if Path(path).suffix == ".onnx" else load_integers)(path)
+def read_model(path: str | os.PathLike[str]) -> IntegerModel:
+    """Read a model of tables from its own file, or from ONNX where the suffix says so."""
+    if Path(path).suffix != ".onnx":
+        return load_integers(path)
+    model = load_onnx(path)
+    if isinstance(model, TrainedModel):
+        raise ModelFileError(f"{path} holds no such model: it is {KINDS['images']}")
+    return model
 
 
-def _packed(model: IntegerModel) -> str:
+def _packed(model: IntegerModel | TrainedModel) -> str:
     """Return the model file as text."""
     with TemporaryDirectory() as folder:
         file = Path(folder, "model.npz")
@@ -101,15 +109,19 @@ def _packed(model: IntegerModel) -> str:
         return base64.b64encode(file.read_bytes()).decode()
 
 
-def _made(onnx: Any, model: IntegerModel) -> Any:
+def _made(onnx: Any, model: IntegerModel | TrainedModel) -> Any:
     """Return the graph of a model, as a whole ONNX model."""
     graph = Graph(onnx)
-    margins = _margins(graph, model)
-    if isinstance(model, IntegerClassifier):
-        _add_labels(graph, model, margins)
-    elif isinstance(model, IntegerRegressor):
+    if isinstance(model, TrainedModel):
+        inputs, shape = _cells(graph, model.features), (model.features.side,) * 2
+    else:
+        inputs, shape = _levels(graph, "x", model.grid), (model.networks.architecture.n_inputs,)
+    margins = _margins(graph, inputs, model.networks)
+    if isinstance(model, IntegerRegressor):
         _add_predictions(graph, model, margins)
-    return graph.made(model.networks.architecture.n_inputs)
+    elif isinstance(model, IntegerClassifier | TrainedModel):
+        _add_labels(graph, np.asarray(model.classes), model.n_outputs, margins)
+    return graph.made(shape)
 
 
 def _opened(onnx: Any, path: str | os.PathLike[str]) -> Any:
@@ -125,14 +137,16 @@ def _opened(onnx: Any, path: str | os.PathLike[str]) -> Any:
     raise ModelFileError(f"cannot read {path}: {refused}")
 
 
-def count_disagreements(model: IntegerModel, path: str | os.PathLike[str], X: ArrayLike) -> int:
+def count_disagreements(
+    model: IntegerModel | TrainedModel, path: str | os.PathLike[str], X: ArrayLike
+) -> int:
     """Return how many samples get another answer or margin from an ONNX file than from `model`.
 
     The reference evaluator of `onnx` runs the file; it should be 0.
 
     Parameters
     ----------
-    X : array, shape (n, n_features)
+    X : array, shape (n, n_features), or images (n, side, side)
 
     Raises
     ------
@@ -164,20 +178,20 @@ def count_disagreements(model: IntegerModel, path: str | os.PathLike[str], X: Ar
     return int(np.count_nonzero(wrong))
 
 
-def _add_labels(graph: Graph, model: IntegerClassifier, margins: str) -> None:
+def _add_labels(graph: Graph, classes: Array, n_outputs: int, margins: str) -> None:
     """Add the sum of the margins, and the label that it means."""
     types = graph.types
     added = graph.add("ReduceSum", margins, graph.constant(np.array([0])), keepdims=0)
-    if model.n_outputs == 1:
+    if n_outputs == 1:
         added = graph.add("Squeeze", added, graph.constant(np.array([1])))
         second = graph.add("Greater", added, graph.constant(np.float64(0.0)))
         index = graph.add("Cast", second, to=types.INT64)
     else:
         index = graph.add("ArgMax", added, axis=1, keepdims=0)
-    labels = _labels(model.classes)
+    labels = _labels(classes)
     number = {"i": types.INT64, "f": types.DOUBLE, "O": types.STRING}[labels.dtype.kind]
     label = graph.add("Gather", graph.constant(labels), index)
-    of_margin = ["n"] if model.n_outputs == 1 else ["n", model.n_outputs]
+    of_margin = ["n"] if n_outputs == 1 else ["n", n_outputs]
     graph.tell("label", label, number, ["n"])
     graph.tell("margin", added, types.DOUBLE, of_margin)
 
@@ -195,16 +209,33 @@ def _add_predictions(graph: Graph, model: IntegerRegressor, margins: str) -> Non
     graph.tell("margin", margins, graph.types.DOUBLE, of_margin)
 
 
-def _margins(graph: Graph, model: IntegerModel) -> str:
-    """Add all from ``x`` to the margins (networks, n, outputs), and return their name."""
-    grid, networks = model.grid, model.networks
+def _cells(graph: Graph, features: PooledSign | PooledLevels) -> str:
+    """Add all from images ``x`` to the integers of their cells, and return their name."""
+    cells, pixels = features.grid, features.side // features.grid
+    cut = graph.constant(np.array([-1, cells, pixels, cells, pixels]))
+    value = graph.add("Reshape", "x", cut)
+    value = graph.add("ReduceSum", value, graph.constant(np.array([2, 4])), keepdims=0)
+    value = graph.add("Div", value, graph.real(pixels**2))
+    value = graph.add("Reshape", value, graph.constant(np.array([-1, cells**2])))
+    if isinstance(features, PooledLevels):
+        return _levels(graph, value, features.steps)
+    brighter = graph.add("Greater", value, graph.constant(features.thresholds))
+    return graph.add("Where", brighter, graph.real(1), graph.real(-1))
+
+
+def _levels(graph: Graph, value: str, grid: FeatureGrid) -> str:
+    """Add all from real features to their integers, and return the name of these."""
     largest = float(grid.levels * grid.cut)
-    value = graph.add("Sub", "x", graph.constant(grid.means))
+    value = graph.add("Sub", value, graph.constant(grid.means))
     value = graph.add("Div", value, graph.constant(grid.deviations))
     value = graph.add("Mul", value, graph.constant(np.float64(grid.levels)))
     value = graph.add("Round", value)  # half to even, as numpy does
     limits = (graph.constant(np.float64(limit)) for limit in (-largest, largest))
-    value = graph.add("Clip", value, *limits)
+    return graph.add("Clip", value, *limits)
+
+
+def _margins(graph: Graph, value: str, networks: QuantizedNetwork) -> str:
+    """Add all from integers to the margins (networks, n, outputs), and return their name."""
     hidden = networks.architecture.hidden
     for index, weights in enumerate(networks.weights):
         matrix = graph.constant(np.swapaxes(weights, -1, -2).astype(np.float64))
@@ -213,6 +244,8 @@ def _margins(graph: Graph, model: IntegerModel) -> str:
         value = graph.add("Add", value, graph.constant(offsets))
         if index < len(hidden):
             value = add_spline(graph, value, hidden[index].activation)
+    if networks.architecture.readout is None:
+        value = graph.add("ReduceSum", value, graph.constant(np.array([2])))
     return value
 
 
@@ -282,11 +315,11 @@ class Graph:
         helper = self._onnx.helper
         self._outputs.append(helper.make_tensor_value_info(name, kind, list(shape)))
 
-    def made(self, n_inputs: int, n_samples: str | int = "n", *domains: str) -> Any:
+    def made(self, shape: Sequence[int], n_samples: str | int = "n", *domains: str) -> Any:
         """Return the graph as a whole model; `domains` have operators beside those of ONNX."""
         helper = self._onnx.helper
         number = helper.np_dtype_to_tensor_dtype(np.dtype(self._dtype))
-        x = helper.make_tensor_value_info("x", number, [n_samples, n_inputs])
+        x = helper.make_tensor_value_info("x", number, [n_samples, *shape])
         graph = helper.make_graph(
             self._nodes, "quantized_network", [x], self._outputs, self._constants
         )

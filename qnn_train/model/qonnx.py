@@ -2,8 +2,8 @@
 
 Its operators beside those of ONNX are ``Quant`` and ``BipolarQuant`` (https://github.com/
 fastmachinelearning/qonnx), which qonnx, FINN and hls4ml read. All is float32, in which the
-integers of the network are exact. The input ``x`` is integer features, those of `FeatureGrid`: what
-divides by a deviation stays on the host. The output is ``margin``.
+integers of the network are exact. The input ``x`` is integer features, those of `FeatureGrid` or of
+the cells of images: what divides by a deviation stays on the host. The output is ``margin``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from qnn_train.arrays import IntArray
 from qnn_train.errors import ModelFileError
 from qnn_train.model.integer import IntegerModel
 from qnn_train.model.onnx import Graph, add_spline, imported_onnx
+from qnn_train.model.trained import TrainedModel
 from qnn_train.network import Architecture, Spline
 from qnn_train.network.intervals import Grid, activation_grid, preactivation_grid
 
@@ -27,12 +28,14 @@ DOMAIN = "qonnx.custom_op.general"
 EXACT = 2**24  # float32 holds all integers up to it
 
 
-def save_qonnx(model: IntegerModel, path: str | os.PathLike[str], *, batch: int = 1) -> None:
+def save_qonnx(
+    model: IntegerModel | TrainedModel, path: str | os.PathLike[str], *, batch: int = 1
+) -> None:
     """Write the graph; opset 17 and the domain ``qonnx.custom_op.general``.
 
     Parameters
     ----------
-    model : IntegerModel
+    model : IntegerModel or TrainedModel
         Of one network.
     path : str or path
     batch : int
@@ -57,7 +60,7 @@ def save_qonnx(model: IntegerModel, path: str | os.PathLike[str], *, batch: int 
     graph = Graph(onnx, np.float32)
     _add_network(graph, model, reached)
     graph.declare("margin", graph.types.FLOAT, [batch, model.n_outputs])
-    made = graph.made(model.networks.architecture.n_inputs, batch, DOMAIN)
+    made = graph.made((model.networks.architecture.n_inputs,), batch, DOMAIN)
     onnx.checker.check_model(made)
     with replacing(path) as file:
         onnx.save(made, file)
@@ -77,7 +80,7 @@ def signed_bits(grid: Grid) -> int:
     return max(grid.hi, -grid.lo - 1, 1).bit_length() + (grid.lo < 0)
 
 
-def _add_network(graph: Graph, model: IntegerModel, reached: list[Grid]) -> None:
+def _add_network(graph: Graph, model: IntegerModel | TrainedModel, reached: list[Grid]) -> None:
     """Add all from ``x`` to ``margin``, whose last node is no `Identity`: hls4ml has none."""
     network = model.networks[0]
     hidden = network.architecture.hidden
@@ -92,6 +95,9 @@ def _add_network(graph: Graph, model: IntegerModel, reached: list[Grid]) -> None
             value = graph.add("Add", value, biases, output=names[1])
         if not is_last:
             value = _activation(graph, value, layer.activation, reached[index])
+    if network.architecture.readout is None:  # the last hidden neurons vote
+        votes = np.ones((network.architecture.layers[-1].outputs, 1), np.int64)
+        graph.add("MatMul", value, _coded(graph, votes, (-1, 1)), output="margin")
 
 
 def _coded(graph: Graph, values: IntArray, code: tuple[int, ...]) -> str:

@@ -9,14 +9,22 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import BaseModel, Field
 
-from qnn_train.archive import checked_array
+from qnn_train.archive import checked_array, write_arrays
 from qnn_train.arguments import checked
-from qnn_train.arrays import ArrayLike, Arrays, IntArray
+from qnn_train.arrays import Array, ArrayLike, Arrays, IntArray
 from qnn_train.data import PooledLevels, PooledSign, Selection
 from qnn_train.data.features import FeatureGrid
 from qnn_train.errors import ModelFileError
 from qnn_train.method_names import MACHINE
-from qnn_train.model.file import FROZEN, ModelHeader, SavedModel, Size, layer_headers, saved_kind
+from qnn_train.model.file import (
+    FROZEN,
+    ModelHeader,
+    SavedModel,
+    Size,
+    layer_headers,
+    plain_layers,
+    saved_kind,
+)
 from qnn_train.model.integer import IntegerModel, load_integers
 from qnn_train.network import QuantizedNetwork
 from qnn_train.network.intervals import Grid
@@ -93,12 +101,41 @@ class TrainedModel(SavedModel):
         limit = self.features.steps.levels * self.features.steps.cut
         return Grid(-limit, limit, 1)
 
+    @property
+    def networks(self) -> QuantizedNetwork:
+        """The network with a leading axis, as models of tables have it."""
+        one, *arrays = self.network.architecture, self.network.weights, self.network.biases
+        return QuantizedNetwork(one, *(tuple(each[None] for each in part) for part in arrays))
+
+    @property
+    def n_networks(self) -> int:
+        """Number of networks that answer together."""
+        return 1
+
+    @property
+    def n_outputs(self) -> int:
+        """Margins of the network."""
+        return self.network.architecture.n_outputs
+
     def predict(self, images: ArrayLike) -> IntArray:
         """Return the class of each image (n, side, side); int64, shape (n,)."""
-        margins = self.network.margin(self.features.transform(images))
-        one = self.network.architecture.n_outputs == 1
+        return self.answers(images)["label"]
+
+    def answers(self, images: ArrayLike) -> dict[str, Array]:
+        """Return ``label`` and ``margin``, (n,), or (n, classes) for several outputs."""
+        margins = self.network.margin(self.features.transform(images)).astype(np.float64)
+        one = self.n_outputs == 1
         index = second_class(margins).astype(np.int64) if one else margins.argmax(axis=-1)
-        return np.array(self.classes)[index]
+        return {"label": np.array(self.classes)[index], "margin": margins}
+
+    def save_plain(self, path: str | os.PathLike[str]) -> None:
+        """Write integers as arrays that any program reads: weights, biases and activations."""
+        about, arrays = self._described()
+        found: dict[str, ArrayLike] = {"side": self.features.side, "cells": self.features.grid}
+        found |= {"classes": self.classes, "class_names": self.class_names, **arrays}
+        if about.kind == "levels":
+            found |= {"levels": about.levels, "cut": about.cut}
+        write_arrays(path, found | plain_layers(self.networks), lambda _: None, compressed=True)
 
     @classmethod
     def _made(cls, header: ImageModelHeader, networks: QuantizedNetwork, arrays: Arrays) -> Self:
@@ -113,20 +150,22 @@ class TrainedModel(SavedModel):
             raise ModelFileError(f"{header.n_networks} networks in the place of one")
         return cls(header.dataset, header.classes, header.class_names, features, network)
 
+    def _described(self) -> tuple[FeaturesHeader, dict[str, Array]]:
+        """Return what the header says of the features, and their arrays."""
+        if isinstance(self.features, PooledSign):
+            return FeaturesHeader(), {"thresholds": self.features.thresholds}
+        steps = self.features.steps
+        about = FeaturesHeader(kind="levels", levels=steps.levels, cut=steps.cut)
+        return about, {"means": steps.means, "deviations": steps.deviations}
+
     def _content(self) -> tuple[ImageModelHeader, QuantizedNetwork, Arrays]:
-        features = self.features
-        if isinstance(features, PooledSign):
-            about, arrays = FeaturesHeader(), {"thresholds": features.thresholds}
-        else:
-            steps = features.steps
-            about = FeaturesHeader(kind="levels", levels=steps.levels, cut=steps.cut)
-            arrays = {"means": steps.means, "deviations": steps.deviations}
+        about, arrays = self._described()
         header = ImageModelHeader(
             **layer_headers(self.network),
             dataset=self.dataset,
             classes=self.classes,
             class_names=self.class_names,
-            side=features.side,
+            side=self.features.side,
             features=about,
         )
         return header, self.network, arrays

@@ -18,8 +18,7 @@ from qnn_train.arguments import checked
 from qnn_train.arrays import BitArray, FloatArray, IntArray
 from qnn_train.checks import COUNT, SEED
 from qnn_train.errors import TrainingError
-from qnn_train.program import Qcbo
-from qnn_train.solve.exact import cp_sat
+from qnn_train.solve.exact import cp_sat, float64_resolves, program_of
 from qnn_train.solve.oracle import (
     MAX_EXHAUSTIVE_BITS,
     Answer,
@@ -200,9 +199,9 @@ class AnnealingOracle(_HostOracle):
 class ExactOracle:
     """Proven minima on the host: all vectors are tried up to 18 bits, else CP-SAT is asked.
 
-    CP-SAT takes integers: coefficients are rounded to 2⁻⁵⁰ of the sum of their magnitudes, and the
-    minimum is proven up to that. A coefficient below 2⁻⁵¹ of the sum counts nothing. `cp_sat`
-    states the error of each proof.
+    CP-SAT takes integers, and is also asked where float64 would lose the smallest coefficient in
+    sums of the largest. The minimum is proven up to less than the smallest coefficient, and up to
+    2⁻⁵⁰ of the sum of all magnitudes for each of them; `cp_sat` states the error of each proof.
 
     Parameters
     ----------
@@ -225,14 +224,14 @@ class ExactOracle:
         Raises
         ------
         TrainingError
-            More than 18 bits and OR-tools is not installed, or no proof in time.
+            CP-SAT is asked and OR-tools is not installed, or no proof in time.
         """
         n_bits = len(gradient) - 1
         self.calls += 1
-        if n_bits <= MAX_EXHAUSTIVE_BITS:
+        program = program_of(gradient)
+        if n_bits <= MAX_EXHAUSTIVE_BITS and float64_resolves(gradient):
             return ExhaustiveOracle(n_samples=self.n_samples).minimize(gradient)
-        Q, constant = qubo_of(gradient)
-        found = cp_sat(Qcbo.from_arrays(Q, constant=constant), seconds=self.seconds)
+        found = cp_sat(program, seconds=self.seconds)
         if not found.proven:
             raise TrainingError(
                 f"no exact minimum of a problem of {n_bits} bits within {self.seconds:g} s",

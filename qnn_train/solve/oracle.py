@@ -26,6 +26,7 @@ __all__ = [
     "Pending",
     "Sampler",
     "SessionOracle",
+    "check_finite",
     "evaluate",
     "every_vector",
     "from_ising",
@@ -124,11 +125,16 @@ def evaluate(gradient: FloatArray, bits: BitArray, *, cost: int = 1) -> Answer:
 
 def qubo_of(gradient: FloatArray) -> tuple[FloatArray, float]:
     """Return Q (n, n) and c with xᵀQx + c = (1;x)ᵀ G (1;x); refuse G that is not finite."""
-    if not np.isfinite(gradient).all():
-        raise AssemblyError("a form with NaN or infinite coefficients has no minimum")
+    check_finite(gradient)
     Q = gradient[1:, 1:].copy()
     Q[np.diag_indices_from(Q)] += 2.0 * gradient[0, 1:]
     return Q, float(gradient[0, 0])
+
+
+def check_finite(gradient: FloatArray) -> None:
+    """Refuse a form that has no minimum."""
+    if not np.isfinite(gradient).all():
+        raise AssemblyError("a form with NaN or infinite coefficients has no minimum")
 
 
 @checked

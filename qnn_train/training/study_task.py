@@ -49,6 +49,11 @@ class RecipeTask:
             except (CimError, TypeError, ValueError) as error:
                 raise StudyError(f"train: {error}") from None
 
+    def no_infeasibility(self, options: Mapping[str, Any]) -> str:
+        """Return why trainings of these options have no constraints; empty where they have."""
+        is_random = options.get("method") == "random"
+        return "the method random has no constraints" if is_random else ""
+
     def train(
         self, session: Session, options: Mapping[str, Any], levels: Mapping[str, Any], seed: int
     ) -> Trained:
@@ -59,9 +64,17 @@ class RecipeTask:
         network = hashlib.sha256()
         for array in (*model.network.weights, *model.network.biases):
             network.update(array.tobytes())
-        correct = round(report.test_accuracy * report.n_test)
-        objective = report.objective if report.objective is not None else 0.0
-        return Trained(correct, report.n_test, float(objective), report.spins, network.hexdigest())
+        lacking = self.no_infeasibility(options) or "it is no finite number"
+        return Trained(
+            correct=round(report.test_accuracy * report.n_test),
+            tested=report.n_test,
+            objective=float(report.objective or 0.0),
+            n_spins=report.spins,
+            sha256=network.hexdigest(),
+            infeasibility=report.infeasibility,
+            no_infeasibility=lacking if report.infeasibility is None else "",
+            calls=report.oracle_calls,
+        )
 
 
 def _prepared(

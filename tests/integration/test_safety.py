@@ -244,19 +244,24 @@ def _unfinished(lab: Laboratory) -> None:
 
 def _flood(lab: Laboratory) -> None:
     """Let 100 connections ask for the longest answers, each again when it was answered."""
-    session = lab.hello("oskar")
-    lines = [lab.transports["oskar"].line(5.0) for _ in range(100)]
+    session, transport = lab.hello("oskar"), lab.transports["oskar"]
+    lines = [transport.line(5.0) for _ in range(100)]
 
     def ask() -> None:
         bodies = cycle((AskMetrics(), AskStatus()))
-        for turn, line in cycle(product(("ask", "hear"), lines)):
+        for turn, n in cycle(product(("ask", "hear"), range(len(lines)))):
             if lab.is_over.is_set():
                 break
-            with suppress(TransportError):
+            try:
                 if turn == "hear":
-                    line.next(timeout_s=0.1)
+                    lines[n].next(timeout_s=0.1)
                 else:
-                    line.send(Packet(Kind.REQUEST, secrets.token_bytes(16), next(bodies), session))
+                    request = Packet(Kind.REQUEST, secrets.token_bytes(16), next(bodies), session)
+                    lines[n].send(request)
+            except TransportError:  # a line that was not answered in time is of no use any more
+                lines[n].close()
+                with suppress(TransportError):
+                    lines[n] = transport.line(0.5)
         for line in lines:
             line.close()
 

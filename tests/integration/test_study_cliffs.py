@@ -2,64 +2,108 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from importlib.metadata import EntryPoint
+
 import numpy as np
 import pytest
 from known_success import CLIFF
 
-from cim_hal.study import run_study
+from cim_hal import open_device
+from cim_hal.study import run_study, tasks
+from cim_hal.study.job import Machine
 
 STUDY = """
 [study]
 name = "cliff"
+task = "{task}"
 seed = {seed}
-[[models.family]]
-kind = "sk"
-n = {n}
-count = 20
+{what}
 [machine]
 device = "{device}"
 [factors]
 noise = {levels}
 [repeat]
 runs = 16
-[[cliff]]
-factor = "noise"
-threshold = {threshold}
 """
+MODELS = """[[models.family]]
+kind = "sk"
+n = {n}
+count = {count}
+"""
+KNOWN = {"device": "known_success:make", "seed": 1}
+SAMPLED = {**KNOWN, "task": "sample", "what": MODELS.format(n=6, count=8)}
+TRAINED = {**KNOWN, "task": "train", "what": "[train]\nseeds = 12\n"}
+GLASSES = {
+    "device": "emulator-mean-field",
+    "seed": 3,
+    "task": "sample",
+    "what": MODELS.format(n=16, count=20),
+}
+# of which each crosses its threshold at `CLIFF`, but for the gap, whose unit differs by model
+CLIFFS = {
+    "sample": {"success_probability": 0.5, "r99": 6.644, "energy_gap": 0.9},
+    "train": {"accuracy": 0.5, "infeasibility": 1, "calls": 40},
+}
 
 
-KNOWN = {"device": "known_success:make", "n": 6, "seed": 1, "threshold": 0.5}
-
-
-def found_in(tmp_path, name: str, **values):
+def found_in(tmp_path, name: str, cliffs: dict[str, float], **values):
+    """Return the cliffs of a study by their figures, and the runs that it took to find them."""
+    text = STUDY.format(**values)
+    for figure, threshold in cliffs.items():
+        text += f'[[cliff]]\nfactor = "noise"\nfigure = "{figure}"\nthreshold = {threshold}\n'
     path = tmp_path / f"{name}.toml"
-    path.write_text(STUDY.format(**values))
+    path.write_text(text)
     summary = run_study(path, tmp_path / name)
-    return summary["cliffs"][0], sum(point["n_runs"] for point in summary["points"])
+    runs = sum(point["n_runs"] for point in summary["points"])
+    return {found["figure"]: found for found in summary["cliffs"]}, runs
 
 
 def grid(high: float, n: int) -> list[float]:
     return np.linspace(0, high, n).round(6).tolist()
 
 
-def test_a_bisected_cliff_holds_the_true_one(tmp_path):
-    found, runs = found_in(tmp_path, "bisected", levels=[0, 1], **KNOWN)
+def check(found, fine) -> None:
+    """Compare the cliff of a bisection with that of a fine grid."""
+    assert found["low"] <= fine["level"] <= found["high"]
+    assert fine["low"] <= found["level"] <= fine["high"]
+    assert found["fails"] == fine["fails"] == "above"
+
+
+@pytest.mark.parametrize("study", [SAMPLED, TRAINED], ids=["sample", "train"])
+def test_a_cliff_of_each_figure_holds_that_of_a_fine_grid_and_the_true_one_at_a_fifth_of_its_runs(
+    tmp_path, monkeypatch, study
+):
+    task = EntryPoint("train", "known_success:task", tasks.GROUP)
+    monkeypatch.setattr(tasks, "entry_points", lambda **_: [task])
+    with open_device(KNOWN["device"]) as session:
+        monkeypatch.setattr(Machine, "open", lambda *_: nullcontext(session))  # 1,100 are slow
+        cliffs = CLIFFS[study["task"]]
+        fine, of_grid = found_in(tmp_path, "grid", cliffs, levels=grid(1, 76), **study)
+        found, runs = found_in(tmp_path, "bisected", cliffs, levels=[0.0, 1.0], **study)
+    assert runs <= of_grid / 5
+    for figure in cliffs:
+        check(found[figure], fine[figure])
+        if figure != "energy_gap":
+            assert found[figure]["low"] <= CLIFF <= found[figure]["high"]
+    rises = {"accuracy": "falls below", "success_probability": "falls below"}
+    assert all(rises.get(name, "rises above") in one["verdict"] for name, one in found.items())
+
+
+def test_a_cliff_of_an_option_builds_a_machine_at_each_level_between(tmp_path):
+    text = STUDY.format(levels=[0], **SAMPLED).replace("noise = [0]", "options.added = [0.1, 0.6]")
+    text += '[[cliff]]\nfactor = "options.added"\nthreshold = 0.5\nresolution = 0.1\n'
+    path = tmp_path / "study.toml"
+    path.write_text(text)
+    (found,) = run_study(path, tmp_path / "out")["cliffs"]
     assert found["low"] <= CLIFF <= found["high"]
-    assert found["high"] - found["low"] < 0.3
-    assert runs <= 51 * 20 * 16 / 5  # of a grid as fine: the test below
+    assert found["n_levels"] == 5
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("high", "machine"),
-    [
-        (1, KNOWN),
-        (0.2, {"device": "emulator-mean-field", "n": 16, "seed": 3, "threshold": 0.3}),
-    ],
-)
-def test_a_bisected_cliff_holds_that_of_a_fine_grid_at_a_fifth_of_its_runs(tmp_path, high, machine):
-    fine, of_grid = found_in(tmp_path, "grid", levels=grid(high, 51), **machine)
-    found, runs = found_in(tmp_path, "bisected", levels=[0, high], **machine)
+def test_a_cliff_of_glasses_holds_that_of_a_fine_grid_at_a_fifth_of_its_runs(tmp_path):
+    cliffs = {"success_probability": 0.3}
+    fine, of_grid = found_in(tmp_path, "grid", cliffs, levels=grid(0.2, 51), **GLASSES)
+    found, runs = found_in(tmp_path, "bisected", cliffs, levels=[0.0, 0.2], **GLASSES)
     assert runs <= of_grid / 5
-    assert found["low"] <= fine["level"] <= found["high"]
-    assert fine["low"] <= found["level"] <= fine["high"]
+    check(found["success_probability"], fine["success_probability"])

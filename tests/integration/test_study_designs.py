@@ -53,8 +53,8 @@ def test_points_are_listed(study):
     [
         (GRID, GRID + "[[point]]\ncoupling_bits = 8\n", "would be all combinations"),
         (f"[factors]\n{GRID}", "[[point]]\na = 8\n[[point]]\nb = 1\n", "the same factors"),
-        ("[2, 8]", "[true]", "is not a number"),
-        (GRID, "device = [3]\n", "is not a target"),
+        ("[2, 8]", "[true]", "it should be a number"),
+        (GRID, "device = [3]\n", "it should be a target"),
         (GRID, "options.threads = [1, 'a']\n", "not compared"),
         (GRID, "device = ['emulator', 'no-such']\n", "no-such"),
         (GRID, "options.no_such = [1, 2]\n", "no_such"),
@@ -108,6 +108,15 @@ levels = {pump_end = [0.5, 1.1, 1.2]}
 """
 
 
+def test_a_cliff_of_the_gap_is_refused_where_a_target_is_zero(run, study, tmp_path):
+    (tmp_path / "zero.txt").write_text("3 2\n1 2 1\n2 3 2\n")
+    cliff = '[[cliff]]\nfactor = "round_trips"\nfigure = "energy_gap"\nthreshold = 0.1\n'
+    study.write_text(f"{KINDS}{cliff}")
+    status, _, err = run("sweep", str(study), "--dry-run")
+    assert status == 2
+    assert "the target of zero.txt is 0" in err
+
+
 def test_kinds_are_told_apart_and_a_target_of_zero_has_no_gap(run, study, tmp_path):
     study.write_text(KINDS)
     (tmp_path / "zero.txt").write_text("3 2\n1 2 1\n2 3 2\n")
@@ -122,9 +131,87 @@ def test_kinds_are_told_apart_and_a_target_of_zero_has_no_gap(run, study, tmp_pa
     assert plan["runs"] + plan["runs_to_tune"] == sum(row["runs"] for row in rows)
     point = json.loads((out / "summary.json").read_text())["points"][0]
     found = [(each["name"], each["n_instances"]) for each in point["families"]]
-    assert found == [("files", 1), ("sk of 8 spins", 2), ("sk-pm1 of 6 spins", 2)]
+    assert found == [("files", 1), ("sk-8", 2), ("sk-pm1-6", 2)]
     assert point["energy_gap"] is None
     page = (out / "report.html").read_text()
     for text in ("Each kind of models", "target 0", "a point has none", "numpy", "Python 3"):
         assert text in page
     assert max(map(len, re.findall(r"[0-9]+", page.partition("<h2>Points")[2]))) < 40
+
+
+OF_EACH = """
+[study]
+name = "Each kind"
+[models]
+files = ["a.txt", "b.txt", "c.txt"]
+groups = {ab = ["b.txt", "a.txt"]}
+family = [
+  {kind = "sk", n = 8, count = 3},
+  {kind = "maxcut", n = [8, 6], count = 2},
+]
+[machine]
+device = "emulator-mean-field"
+[factors]
+coupling_bits = [2, 8]
+model = "each"
+[repeat]
+runs = 4
+[[cliff]]
+factor = "coupling_bits"
+threshold = 0.5
+"""
+
+
+def test_kinds_of_models_are_levels_with_points_cliffs_and_verdicts_of_their_own(
+    run, study, tmp_path
+):
+    for name, weight in (("a", 2), ("b", 3), ("c", 4)):
+        (tmp_path / f"{name}.txt").write_text(f"3 2\n1 2 1\n2 3 {weight}\n")
+    study.write_text(OF_EACH)
+    out = tmp_path / "out"
+    status, said, err = run("sweep", str(study), "--out", str(out), "--json")
+    assert status == 0, err
+    summary, rows = json.loads(said), rows_of(out)
+    sizes = {"ab": 2, "c.txt": 1, "sk-8": 3, "maxcut-8": 2, "maxcut-6": 2}
+    for point in summary["points"]:
+        assert point["n_instances"] == sizes[point["factors"]["model"]]
+        assert point["families"] == []
+        assert "rounded" in point
+    assert [cliff["at"]["model"] for cliff in summary["cliffs"]] == list(sizes)
+    compared = {(v["factor"], v["at"]["model"]) for v in summary["verdicts"]}
+    assert compared == {("coupling_bits", kind) for kind, n in sizes.items() if n > 1}
+    assert "coupling_bits = 2 against 8, model = ab: " in summary["verdicts"][0]["verdict"]
+
+    lines = (out / "rows.jsonl").read_text().splitlines(keepends=True)
+    (out / "rows.jsonl").write_text("".join(lines[:7]))
+    assert run("sweep", str(study), "--out", str(out), "--resume")[0] == 0
+    assert rows_of(out) == rows
+    assert "the same spins" in run("sweep", "--row", "9", str(out))[1]
+    wrong = json.loads(lines[0])
+    wrong["factors"]["model"] = "sk-8"
+    (out / "rows.jsonl").write_text("".join([json.dumps(wrong) + "\n", *lines[1:]]))
+    status, _, err = run("sweep", str(study), "--out", str(out), "--resume")
+    assert status == 2
+    assert "not of this study" in err
+
+
+def test_a_kind_has_the_figures_of_a_study_of_its_own_and_is_tuned_on_its_own(run, study, tmp_path):
+    text = re.sub("files = .*\n|targets = .*\n", "", KINDS)
+    (tmp_path / "one.toml").write_text(re.sub(".*sk-pm1.*\n", "", text))
+    study.write_text(text.replace("[factors]", '[factors]\nmodel = ["sk-8", "sk-pm1-6"]'))
+    status, planned, err = run("sweep", str(study), "--dry-run", "--json")
+    assert status == 0, err
+    found = {}
+    for name in ("study", "one"):
+        out = str(tmp_path / name)
+        status, said, err = run("sweep", str(tmp_path / f"{name}.toml"), "--out", out, "--json")
+        assert status == 0, err
+        found[name] = json.loads(said)["points"]
+    of_kind = [each for each in found["study"] if each["factors"].pop("model") == "sk-8"]
+    clocks = {"device_s", "run_s", "tts", "tts_low", "tts_high"}
+    for one, other in zip(of_kind, found["one"], strict=True):
+        assert {name for name in one if one[name] != other[name]} <= clocks
+    plan, rows = json.loads(planned), rows_of(tmp_path / "study")
+    assert sum(plan[name] for name in ("jobs", "jobs_to_tune", "jobs_tuned")) == len(rows)
+    assert plan["runs"] + plan["runs_to_tune"] == sum(row["runs"] for row in rows)
+    assert all(f"{row['factors']['model']}-" in row["model"] for row in rows)

@@ -8,6 +8,7 @@ import pytest
 
 from cim_hal.errors import StudyError
 from cim_hal.study import tasks
+from cim_hal.study.rows import read_rows
 
 TRAIN = """
 [study]
@@ -21,6 +22,11 @@ device = "emulator-mean-field"
 [factors]
 coupling_bits = [2, 8]
 noise = [0.0, 0.01]
+"""
+CLIFF = """[[cliff]]
+factor = "noise"
+figure = "{}"
+threshold = {}
 """
 
 
@@ -42,8 +48,16 @@ def test_a_study_of_trainings_tells_accuracy_and_its_rows_repeat(run, study, tmp
         assert point["success_probability"] > 0.6  # of zeros and ones, by eight images
         assert point["n_instances"] == 3
         assert point["r99"] is None
+        assert point["calls"] == point["calls_low"] == point["calls_high"] == 2
+        assert point["infeasibility_low"] < point["infeasibility"] < point["infeasibility_high"]
+    point, rows = summary["points"][0], read_rows(tmp_path / "out")
+    here = [row.infeasibility for row in rows if row.factors == point["factors"]]
+    assert point["infeasibility"] == pytest.approx(sum(here) / 3)
     assert "test accuracy" in (tmp_path / "out/report.html").read_text()
-    assert run("sweep", "--row", "5", out)[0] == 0
+    status, said, _ = run("sweep", "--row", "5", out)
+    assert status == 0
+    row = sorted(rows, key=lambda one: one.key)[5]
+    assert f"the same network, 2 calls, infeasibility {row.infeasibility:.3g}" in said
     assert run("sweep", str(study), "--out", out, "--resume")[0] == 0
 
 
@@ -58,6 +72,12 @@ def test_a_study_of_trainings_tells_accuracy_and_its_rows_repeat(run, study, tmp
         ("classes = [0, 1]", "classes = [3]", "two numbers"),
         ("noise", "noize", "did you mean noise"),
         ('task = "train"', 'task = "sample"', "needs [models]"),
+        ("[factors]", f"{CLIFF.format('r99', 5)}[factors]", "has accuracy, infeasibility, calls"),
+        (
+            "n_runs = 4}",
+            f"n_runs = 4, method = 'random'}}\n{CLIFF.format('infeasibility', 1)}",
+            "the method random has no constraints",
+        ),
         ("[train]\nseeds = 3\noptions", "[training]\nseeds = 3\noptions", "no key 'training'"),
     ],
 )
@@ -77,6 +97,19 @@ def test_the_machine_of_trainings_can_be_replaced(run, study, tmp_path):
     assert status == 0, err
     (point,) = json.loads(said)["points"]
     assert point["success_probability"] > 0.6
+    assert point["infeasibility"] > 0
+
+
+def test_a_method_without_constraints_says_so_in_place_of_infeasibility(run, study, tmp_path):
+    text = TRAIN.replace("n_runs = 4", 'n_runs = 4, method = "random"').replace("[2, 8]", "[8]")
+    study.write_text(text.replace("noise = [0.0, 0.01]\n", "").replace("seeds = 3", "seeds = 1"))
+    status, said, err = run("sweep", str(study), "--out", str(tmp_path / "out"))
+    assert status == 0, err
+    assert "none" in said
+    (row,) = read_rows(tmp_path / "out")
+    why = "the method random has no constraints"
+    assert (row.infeasibility, row.no_infeasibility, row.calls) == (None, why, 2)
+    assert why in (tmp_path / "out/report.html").read_text()
 
 
 def test_more_trainings_of_a_point_have_other_seeds(run, study, tmp_path):

@@ -102,3 +102,16 @@ def test_a_connection_that_an_interrupt_took_from_its_owner_is_closed(serving):
             gc.collect()
         transport.close()
         assert transport._endpoint.context.closed
+
+
+def test_a_line_that_was_not_answered_in_time_is_lost_and_says_so(serving):
+    with serving(Annealer()) as endpoint:
+        transport = ZmqTransport(endpoint)
+        line = transport.line(5.0)
+        with pytest.raises(TransportError, match="did not answer"):
+            line.next(timeout_s=0.01)
+        with pytest.raises(ConnectError, match="was lost"):
+            line.next(timeout_s=5.0)
+        line.close()
+        transport.line(5.0).close()  # the next has a connection of its own
+        transport.close()

@@ -17,8 +17,9 @@ from qnn_train import (
     threshold_unit,
     weight_code,
 )
+from qnn_train.data import PooledLevels
 
-TERNARY = weight_code("ternary")
+TERNARY, RELU = weight_code("ternary"), Spline.relu()
 ARCHITECTURES = {
     "majority": majority_network(16, 3, weights=weight_code("binary"), bias_bits=2),
     "unit": threshold_unit(16, weights=weight_code("3bit"), bias_bits=0),
@@ -33,6 +34,16 @@ ARCHITECTURES = {
     ),
 }
 IMAGES = np.random.default_rng(0).integers(0, 256, (400, 8, 8))
+
+
+def of_ten_classes() -> TrainedModel:
+    """Levels of cells, hidden ReLU, and an output for each class."""
+    network = layered_network((16, 5, 10), weights="ternary", biases="3bit", activation=RELU)
+    bits = np.random.default_rng(2).integers(0, 2, network.n_bits)
+    features = PooledLevels.fit(IMAGES, grid=4, levels=4, cut=2)
+    names = tuple("abcdefghij")
+    trained = QuantizedNetwork.from_bits(network, bits)
+    return TrainedModel("letters", tuple(range(10)), names, features, trained)
 
 
 def model(name: str = "majority") -> TrainedModel:

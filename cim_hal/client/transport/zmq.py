@@ -249,6 +249,8 @@ class Socket:
             raise self._endpoint.connect_error(f"nobody answers at {address}")
 
     def __enter__(self) -> Self:
+        if self.socket.closed:
+            raise self._endpoint.lost()
         return self
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
@@ -261,7 +263,7 @@ class Socket:
     @property
     def is_connected(self) -> bool:
         """Whether the connection stands, as far as is known."""
-        return is_writable(self.socket)
+        return not self.socket.closed and is_writable(self.socket)
 
     def send(self, request: Packet) -> None:
         """Send a request; raises `ConnectError` where the connection is gone."""

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from cim_hal.errors import StudyError
-from cim_hal.study.rows import Row, RowFile, export_csv, export_parquet, read_rows
+from cim_hal.study.rows import Row, RowFile, differences, export_csv, export_parquet, read_rows
 
 ROW = Row(
     *({"noise": 0.5, "coupling_bits": 8}, "m", "", 8, 0, 1, "machine", 64, 3, -1.0),
@@ -39,6 +39,16 @@ def test_rows_come_back_and_a_line_that_was_cut_does_not(tmp_path):
     once_more.close()
 
 
+def test_rows_of_one_job_differ_in_what_a_job_decides():
+    trained = replace(ROW, infeasibility=0.5, calls=12)
+    assert differences(ROW, replace(ROW, device_s=1.0, software="newer")) == []
+    assert differences(ROW, trained) == []  # a row from before it had these
+    assert differences(trained, replace(trained, calls=13)) == ["calls"]
+    assert differences(trained, replace(trained, infeasibility=0.6, spins_sha256="other")) == [
+        *("network", "infeasibility"),
+    ]
+
+
 @pytest.mark.parametrize("target", [0.0, 1e-15])
 def test_a_target_of_about_zero_is_no_unit_of_energies(target):
     assert replace(ROW, target=target).gap is None
@@ -62,6 +72,20 @@ def test_a_damaged_line_is_named(tmp_path, line):
     (tmp_path / "rows.jsonl").write_text(f"{line}\n")
     with pytest.raises(StudyError, match=r"rows\.jsonl, line 1 is no row"):
         RowFile(tmp_path)
+
+
+@pytest.mark.parametrize("fields", [{}, {"colour": "red"}])
+def test_rows_of_another_schema_are_refused_by_its_number(tmp_path, fields):
+    line = json.dumps({**asdict(ROW), "schema": 2} | fields)
+    (tmp_path / "rows.jsonl").write_text(f"{line}\n")
+    with pytest.raises(StudyError, match=r"line 1: rows of schema 2; .* reads those of 1"):
+        read_rows(tmp_path)
+
+
+def test_a_row_that_names_no_schema_is_of_the_first(tmp_path):
+    line = json.dumps({name: value for name, value in asdict(ROW).items() if name != "schema"})
+    (tmp_path / "rows.jsonl").write_text(f"{line}\n")
+    assert read_rows(tmp_path) == [ROW]
 
 
 def test_a_disk_that_is_full_keeps_the_rows_before_and_takes_the_next_where_there_is_room(tmp_path):
@@ -99,5 +123,8 @@ def test_both_tables_have_the_same_columns_and_values(tmp_path):
         lines = list(csv.DictReader(file))
     assert table.column_names == list(lines[0])
     assert table.column("factor.noise").to_pylist() == [0.5, 1.0]
+    assert str(table.schema.field("calls").type) == "int64"  # though all are null
     assert [line["factor.coupling_bits"] for line in lines] == ["8", "2"]
+    assert {line["schema"] for line in lines} == {"1"}
+    assert set(table.column("schema").to_pylist()) == {1}
     assert table.schema.metadata[b"cim_hal.study.rows"] == b"1"

@@ -1,103 +1,61 @@
-"""Cliffs between levels whose figures are known."""
+"""What points say of trainings whose figures are known."""
 
 from __future__ import annotations
+
+from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
 
-from cim_hal.study.plan import Cliff
-from cim_hal.study.shares import Interval, share_of
-from cim_hal.study.summary import cliff_of, find_cliff, next_level
+from cim_hal.study import tasks
+from cim_hal.study.families import Instance, Target
+from cim_hal.study.plan import Study
+from cim_hal.study.rows import Row
+from cim_hal.study.shares import mean_of
+from cim_hal.study.summary import summary
+from cim_hal.study.sweep import Sweep
 
-CLIFF = Cliff(factor="noise", threshold=0.5)
-
-
-def sure(p: float) -> Interval:
-    return Interval(p, p - 0.01, p + 0.01)
-
-
-def test_a_cliff_lies_between_the_levels_on_either_side_of_the_threshold():
-    levels = {0.0: sure(0.9), 1.0: sure(0.8), 2.0: Interval(0.45, 0.3, 0.6), 3.0: sure(0.1)}
-    found = cliff_of(levels, 0.5)
-    assert found is not None
-    assert found.inside == (1.0, 2.0)
-    assert (found.low, found.high) == (1.0, 3.0)  # at 2 it may be on either side
-    assert next_level(found, CLIFF, [0, 3], is_whole=False) == 1.5
-    coarse = CLIFF.model_copy(update={"resolution": 1.0})
-    assert next_level(found, coarse, [0, 3], is_whole=False) is None
+VIOLATED, CALLS = (0.5, 1.0, 1.5, 4.0), (10, 12, 12, 14)
 
 
-@pytest.mark.parametrize(
-    ("last", "says"),
-    [
-        (0.1, "between 2 and 3; 95 %: from 1, to 3"),
-        (0.495, "between 2 and 3; 95 %: from 1, no upper bound"),
-        (0.9, "nowhere between the levels"),
-    ],
-)
-def test_a_cliff_is_told_with_the_ends_that_are_known(last, says):
-    of_levels = {1: sure(0.8), 2: sure(0.505), 3: sure(last)}
-    points = [
-        {"factors": {"noise": level}, "success_probability": p.value, "low": p.low, "high": p.high}
-        for level, p in of_levels.items()
+@pytest.fixture
+def sweep(monkeypatch):
+    task = EntryPoint("train", "known_success:task", tasks.GROUP)
+    monkeypatch.setattr(tasks, "entry_points", lambda **_: [task])
+    tables = {"study": {"name": "known", "task": "train"}, "train": {"seeds": 4}}
+    tables |= {"machine": {"device": "known_success:make"}, "factors": {"noise": [0.5]}}
+    instances = [Instance(f"seed-{k}", None, Target(0.0, "test samples")) for k in range(4)]
+    with Sweep(Study.model_validate(tables), instances) as found:
+        yield found
+
+
+def rows_of(sweep, *figures: dict):
+    rows = [
+        Row(
+            *({"noise": 0.5}, f"seed-{k}", "", 1, 0, k, "machine", 100, 50, 0.0, "test samples"),
+            *(0.0, 0.0, 0.0, 1, 0.0, 0.0, "", ""),
+            **known,
+        )
+        for k, known in enumerate(figures)
     ]
-    found = find_cliff(CLIFF, (), points, "success probability")
-    assert found["verdict"] == f"noise: success probability crosses 0.5 {says}"
+    (point,) = summary(sweep, {row.key: row for row in rows}, list(sweep.study.points()))["points"]
+    return point
 
 
-def test_whole_levels_stay_whole_and_end_as_neighbours():
-    found = cliff_of({2: sure(0.1), 9: sure(0.9)}, 0.5)
-    assert found is not None
-    assert next_level(found, CLIFF, [2, 9], is_whole=True) == 5
-    found = cliff_of({5: sure(0.1), 6: sure(0.9)}, 0.5)
-    assert found is not None
-    assert next_level(found, CLIFF, [2, 9], is_whole=True) is None
+def test_infeasibility_and_calls_are_means_over_trainings(sweep):
+    each = zip(VIOLATED, CALLS, strict=True)
+    point = rows_of(sweep, *({"infeasibility": v, "calls": n} for v, n in each))
+    for name, values in {"infeasibility": VIOLATED, "calls": CALLS}.items():
+        found = mean_of(np.array(values, float))
+        ends = found.value, found.low, found.high
+        assert (point[name], point[f"{name}_low"], point[f"{name}_high"]) == ends
+    assert point["calls"] == 12
+    assert point["no_infeasibility"] == ""
 
 
-@pytest.mark.parametrize(
-    ("ends", "resolution", "is_whole", "says"),
-    [
-        ((7, 8), 0.5, True, "between 7 and 8, to 1 and not 0.5: no level lies between"),
-        ((0.5, np.nextafter(0.5, 1)), 1e-30, False, "to 1.11e-16 and not 1e-30: no level"),
-    ],
-)
-def test_a_cliff_is_sought_no_further_than_there_are_levels(ends, resolution, is_whole, says):
-    fine = CLIFF.model_copy(update={"resolution": resolution})
-    low, high = ends
-    found = cliff_of({low: sure(0.1), high: sure(0.9)}, 0.5)
-    assert found is not None
-    assert next_level(found, fine, [0, 9], is_whole=is_whole) is None
-    points = [
-        {"factors": {"noise": level}, "success_probability": p, "low": p - 0.01, "high": p + 0.01}
-        for level, p in ((low, 0.1), (high, 0.9))
-    ]
-    assert says in find_cliff(fine, (), points, "success probability")["verdict"]
-
-
-def test_there_is_no_cliff_where_the_figure_stays_on_one_side():
-    assert cliff_of({0.0: sure(0.9), 1.0: sure(0.8)}, 0.5) is None
-
-
-def bisected(rng: np.random.Generator) -> tuple[float, float, int]:
-    """Return the interval of a cliff at .37 in simulated runs of 20 models, and the levels."""
-    hardness, levels, at = rng.normal(0, 0.03, 20), {}, 0.0
-    queue = [0.0, 1.0]
-    while queue:
-        at = queue.pop()
-        p = 1 / (1 + np.exp((at - 0.37 + hardness) / 0.04))
-        levels[at] = share_of(rng.binomial(16, p), [16] * 20).of_family
-        found = cliff_of(levels, 0.5) if len(levels) > 1 else None
-        level = found and next_level(found, CLIFF, [0, 1], is_whole=False)
-        queue += [] if level is None or queue else [level]
-    assert found is not None
-    return found.low, found.high, len(levels)
-
-
-@pytest.mark.slow
-def test_the_interval_of_a_bisected_cliff_holds_the_true_one():
-    rng = np.random.default_rng(4)
-    found = [bisected(rng) for _ in range(60)]
-    held = np.mean([low <= 0.37 <= high for low, high, _ in found])
-    assert held >= 0.9
-    assert np.median([high - low for low, high, _ in found]) < 0.2
-    assert max(n for *_, n in found) <= 10
+def test_a_figure_that_a_row_lacks_is_none(sweep):
+    whole = {"infeasibility": 1.0, "calls": 10}
+    why = {"infeasibility": None, "no_infeasibility": "no constraints"}
+    point = rows_of(sweep, whole, whole, whole | why, {})  # the last one is of an earlier version
+    assert (point["infeasibility"], point["calls"], point["calls_low"]) == (None, None, None)
+    assert point["no_infeasibility"] == "no constraints"

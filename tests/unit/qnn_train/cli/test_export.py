@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from model_files import IMAGES, model, of_ten_classes
 
 from cim_hal.console import run
 from qnn_train import count_disagreements
@@ -24,6 +25,41 @@ def test_a_process_writes_onnx_that_agrees_with_the_model(fitted, flowers, tmp_p
     model = load_integers(fitted)
     X = model.table.encode(read_table(tmp_path / flowers))
     assert count_disagreements(model, tmp_path / "flowers.onnx", X) == 0
+
+
+def test_networks_of_images_are_written_in_all_formats(tmp_path, monkeypatch, capsys):
+    onnx = pytest.importorskip("onnx")
+    monkeypatch.chdir(tmp_path)
+    for network in (model(), of_ten_classes()):
+        network.save("model.npz")
+        for suffix in ("onnx", "qonnx", "npz"):
+            assert run(program, ["export", "model.npz", f"there.{suffix}"]) == 0
+        assert count_disagreements(network, "there.onnx", IMAGES) == 0
+        assert "input: images of 8x8 pixels" in capsys.readouterr().out
+        assert onnx.load("there.qonnx").graph.input[0].type.tensor_type.shape.dim[1].dim_value == 16
+        with np.load("there.npz", allow_pickle=False) as file:
+            assert np.array_equal(_margins_of(dict(file)), network.answers(IMAGES)["margin"])
+
+
+def _margins_of(f):
+    """Return the margins of images, by plain arrays alone."""
+    n, pixels = f["cells"], f["side"] // f["cells"]
+    values = IMAGES.reshape(-1, n, pixels, n, pixels).mean((2, 4)).reshape(-1, n * n)
+    if "thresholds" in f:
+        values = np.where(values > f["thresholds"], 1, -1)
+    else:
+        most = f["levels"] * f["cut"]
+        steps = np.round((values - f["means"]) / f["deviations"] * f["levels"])
+        values = np.clip(steps, -most, most)
+    layer = 0
+    while f"weights{layer}" in f:
+        values = values @ f[f"weights{layer}"][0].T + f[f"biases{layer}"][0]
+        if f"knots{layer}" in f:
+            piece = np.searchsorted(f[f"knots{layer}"], values, side="right")
+            values = f[f"intercepts{layer}"][piece] + f[f"slopes{layer}"][piece] * values
+        layer += 1
+    votes = f"knots{layer - 1}" in f
+    return values.sum(axis=1) if votes else values
 
 
 def test_plain_arrays_are_enough_to_predict(fitted, flowers, tmp_path):

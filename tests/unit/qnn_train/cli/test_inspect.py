@@ -52,9 +52,10 @@ def test_a_network_for_images_is_told_with_its_layers_and_cells(tmp_path, capsys
 
 
 def test_commands_for_tables_name_a_model_of_another_kind(tmp_path, capsys):
-    path = tmp_path / "images.npz"
+    path, table = tmp_path / "images.npz", tmp_path / "table.csv"
+    table.write_text("a,b\n1,2\n")
     model_files.model("splines and codebooks").save(path)
-    assert run(program, ["export", str(path), str(tmp_path / "out.npz")]) == 2
+    assert run(program, ["predict", str(path), str(table)]) == 2
     assert "holds no such model: it is a network for images (TrainedModel)" in (
         capsys.readouterr().err
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from model_files import ARCHITECTURES, IMAGES, model, of_ten_classes
 
 from qnn_train import (
     IntegerClassifier,
@@ -14,6 +15,7 @@ from qnn_train import (
 )
 from qnn_train.errors import ModelFileError
 from qnn_train.estimator import FeatureGrid, load_onnx, save_onnx
+from qnn_train.model.onnx import read_model
 from qnn_train.network import Architecture, Layer
 
 MARGINS = np.arange(-3, 4)
@@ -49,6 +51,33 @@ def test_the_file_of_onnx_gives_the_model_back(tmp_path, labels):
     assert again.networks.architecture == model.networks.architecture
     assert np.array_equal(again.networks.to_bits(), model.networks.to_bits())
     assert count_disagreements(again, path, np.eye(3)) == 0
+
+
+@pytest.mark.parametrize("name", [*ARCHITECTURES, "ten classes"])
+def test_a_network_of_images_takes_images_and_agrees_on_every_margin(tmp_path, name):
+    pytest.importorskip("onnx")
+    network = of_ten_classes() if name == "ten classes" else model(name)
+    path = tmp_path / "there.onnx"
+    save_onnx(network, path)
+    flat = np.full((256, 8, 8), np.arange(256)[:, None, None])
+    assert count_disagreements(network, path, np.concatenate([IMAGES, flat])) == 0
+    again = load_onnx(path)
+    assert again.classes == network.classes
+    assert np.array_equal(again.predict(IMAGES), network.predict(IMAGES))
+    with pytest.raises(ModelFileError, match=r"it is a network for images \(TrainedModel\)"):
+        read_model(path)
+
+
+@pytest.mark.parametrize("name", [*ARCHITECTURES, "ten classes"])
+def test_onnx_runtime_gives_labels_and_margins_of_images(tmp_path, name):
+    reason = "in an environment of its own: .ci/environments --all"
+    runtime = pytest.importorskip("onnxruntime", reason=reason)
+    network = of_ten_classes() if name == "ten classes" else model(name)
+    save_onnx(network, tmp_path / "there.onnx")
+    session = runtime.InferenceSession(str(tmp_path / "there.onnx"))
+    answers = network.answers(IMAGES)
+    found = session.run(list(answers), {"x": IMAGES.astype(np.float64)})
+    assert all(map(np.array_equal, found, answers.values()))
 
 
 def test_files_of_onnx_that_are_not_of_the_exporter_are_refused(tmp_path):

@@ -9,6 +9,8 @@ import shutil
 
 import numpy as np
 import pytest
+from model_files import ARCHITECTURES, IMAGES, of_ten_classes
+from model_files import model as of_images
 
 from qnn_train import IntegerClassifier, QuantizedNetwork
 from qnn_train.errors import ModelFileError
@@ -45,6 +47,16 @@ def test_qonnx_agrees_on_every_margin(tmp_path, weights, activation):
     np.testing.assert_array_equal(margins, network.margins(X))
 
 
+@pytest.mark.parametrize("name", [*ARCHITECTURES, "ten classes"])
+def test_qonnx_of_images_agrees_on_every_margin(tmp_path, name):
+    pytest.importorskip("qonnx", reason="in an environment of its own: .ci/environments --all")
+    network = of_ten_classes() if name == "ten classes" else of_images(name)
+    features = np.asarray(network.features.transform(IMAGES), np.float32)
+    margins = _features_by_qonnx(network, features, tmp_path)
+    expected = network.answers(IMAGES)["margin"]
+    np.testing.assert_array_equal(margins.reshape(expected.shape), expected)
+
+
 @pytest.mark.parametrize("weights", CODES)
 def test_hls4ml_compiles_what_agrees_on_every_margin(tmp_path, weights):
     pytest.importorskip("hls4ml", reason="in an environment of its own: .ci/environments --all")
@@ -79,13 +91,16 @@ def test_what_qonnx_cannot_hold_is_refused(tmp_path, given, says):
 
 
 def _run_by_qonnx(network, X, folder):
+    return _features_by_qonnx(network, np.asarray(network.grid.transform(X), np.float32), folder)
+
+
+def _features_by_qonnx(network, features, folder):
     from qonnx.core.modelwrapper import ModelWrapper
     from qonnx.core.onnx_exec import execute_onnx
     from qonnx.transformation.infer_shapes import InferShapes
 
-    save_qonnx(network, folder / "there.qonnx", batch=len(X))
+    save_qonnx(network, folder / "there.qonnx", batch=len(features))
     wrapped = ModelWrapper(str(folder / "there.qonnx")).transform(InferShapes())
-    features = np.asarray(network.grid.transform(X), np.float32)
     return execute_onnx(wrapped, {"x": features})["margin"]
 
 

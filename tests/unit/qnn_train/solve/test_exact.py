@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+from fractions import Fraction
+from itertools import product
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
 from programs import every_vector, random_program
 
 from qnn_train import (
@@ -38,6 +42,25 @@ def test_both_exact_solvers_find_the_same_optimum():
         assert solved.objective == pytest.approx(tried.objective, abs=1e-9)
         assert solved.bound <= tried.objective + 1e-9
         assert solved.bound == pytest.approx(tried.objective, abs=1e-6)
+
+
+@given(st.integers(0, 2**31))
+def test_no_coefficient_is_too_small_to_count(seed):
+    rng = np.random.default_rng(seed)
+    powers = 2.0 ** rng.integers(-200, 200, (7, 7))
+    Q = np.triu(powers * rng.choice([rng.normal(size=(7, 7)), rng.integers(-2, 3, (7, 7))]))
+    if seed % 2:  # the large ones cancel
+        Q = np.where(Q > 0, 2.0**100, Q / 2.0**100)
+    solved = cp_sat(Qcbo.from_arrays(Q))
+    values = {bits: value_of(Q, bits) for bits in product((0, 1), repeat=7)}
+    assert solved.proven
+    assert values[tuple(solved.bits.tolist())] - min(values.values()) <= Fraction(solved.error)
+    assert 0 <= solved.error < np.abs(Q)[Q != 0].min(initial=1.0)
+
+
+def value_of(Q, bits) -> Fraction:
+    on = np.flatnonzero(bits)
+    return sum((Fraction(each) for each in Q[np.ix_(on, on)].ravel().tolist()), Fraction(0))
 
 
 def test_gates_and_products_of_a_network_hold_in_the_exact_optimum():

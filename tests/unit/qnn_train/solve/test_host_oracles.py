@@ -80,6 +80,17 @@ def test_the_exact_oracle_is_exact(n_bits):
     assert len(answer.bits) == (3 if n_bits == 12 else 1)
 
 
+@pytest.mark.parametrize("n_bits", [4, 20])
+def test_an_exact_minimum_has_the_small_coefficients_that_are_beside_large_ones(n_bits):
+    G = np.zeros((n_bits + 1, n_bits + 1))
+    G[1, 2] = G[2, 1] = 2.0**90  # not both
+    small = np.random.default_rng(n_bits).choice([-1.0, 1.0], n_bits - 1)
+    G[0, 2:] = G[2:, 0] = small
+    G[0, 1] = G[1, 0] = -3.0  # more than the second has to offer
+    expected = [1, 0, *(small[1:] < 0)]
+    assert ExactOracle(1).minimize(G).best.tolist() == expected
+
+
 def test_an_exact_minimum_that_cannot_be_had_is_refused(monkeypatch):
     with pytest.raises(TrainingError, match=r"within 0.2 s"):
         ExactOracle(1, seconds=0.2).minimize(gradient(90))

@@ -96,6 +96,21 @@ def test_a_command_opens_no_machine_that_it_does_not_need(command, tmp_path, mon
     assert "--polish is for samples of a machine" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["proximal", "fit"])
+def test_before_the_first_step_it_says_what_is_waited_for(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("cim_hal.console.BETWEEN_LINES_S", 0.001)
+    X = np.random.default_rng(0).normal(size=(60, 3))
+    np.savez("table.npz", X=X, y=X[:, 0] > 0)
+    images = ["proximal", "--grid", "2", "--train-samples", "16"]
+    given = images if command == "proximal" else ["fit", "table.npz", "--pretraining", "20"]
+    small = ["--sweeps", "1", "--block-spins", "10", "--hidden", "2", "--out", "there"]
+    assert run(program, [*given, *small, "--oracle", "exact"]) == 0
+    said = capsys.readouterr().err
+    assert ", proving minima, at most 60 s for each\n" in said
+    assert "compiled" not in said
+
+
 @pytest.mark.parametrize("option", [["--oracle", "exact"], ["--polish"]])
 def test_random_weights_ask_no_oracle(option, capsys):
     assert run(program, ["qcbo", "--method", "random", *option]) == 2
