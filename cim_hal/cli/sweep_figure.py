@@ -19,6 +19,7 @@ from cim_hal.cli.sweep_panels import (
     SERIES,
     Scale,
     Series,
+    draw_cliff,
     draw_control,
     draw_map,
     draw_pale,
@@ -27,6 +28,7 @@ from cim_hal.cli.sweep_panels import (
     outline,
     wrapped,
 )
+from cim_hal.study.cliffs import others_of
 from cim_hal.study.figures import FIGURES
 from cim_hal.study.plan import ONE_AT_A_TIME
 
@@ -197,7 +199,15 @@ class Curves:
     def height(self) -> float:
         own = 0.0 if self._is_shared else 2 * LINE
         of_panel = SIZES[self.columns][1] + own + LINE * self._title_lines
-        return self.rows * of_panel + LINE * (4 + len(self._labels) / 2)
+        return self.rows * of_panel + LINE * (3 + self._legend_lines)
+
+    @property
+    def _legend_lines(self) -> int:
+        """How many lines the legend has, at most."""
+        is_rounded = any("rounded" in point for point in self.summary["points"])
+        others = [is_rounded, is_rounded, self.summary["control"], self.summary["cliffs"]]
+        labels = len(self._labels) + sum(map(bool, [*others, self.panels[0].pale]))
+        return -(-labels // min(self.columns, 2))
 
     @property
     def _title_lines(self) -> int:
@@ -218,8 +228,8 @@ class Curves:
     def draw(self, place: SubFigure, axes: list[Axes], width: float) -> None:
         inches = (width - BESIDE) / self.columns - 0.15
         for k, (axis, panel) in enumerate(zip(axes, self.panels, strict=True)):
-            self._draw_panel(axis, panel)
             panel.x.draw(axis, inches)
+            self._draw_panel(axis, panel)
             if self._is_shared and k // self.columns < self.rows - 1:
                 axis.set_xlabel("")
             axis.set_title(wrapped(panel.title, inches), loc="left")
@@ -237,7 +247,18 @@ class Curves:
         controls = [one for one in self.summary["control"] if one["factors"] in at]
         draw_control(axis, panel.x, controls)
         draw_rounded(axis, panel.x, panel.points)
+        self._draw_cliffs(axis, panel)
         axis.tick_params(labelsize=9)
+
+    def _draw_cliffs(self, axis: Axes, panel: Panel) -> None:
+        """Draw the cliffs of the curves, if they are of the figure that is drawn."""
+        name, found = panel.x.name, self.summary["cliffs"]
+        of_this = [c for c in found if FIGURES[c["figure"]].title == self.summary["figure"]]
+        for k, one in enumerate(series for series in panel.series if not series.is_retuned):
+            at = [dict(others_of(point["factors"], name)) for point in one.points]
+            for cliff in of_this:
+                if cliff["factor"] == name and cliff["at"] in at and cliff["level"] is not None:
+                    draw_cliff(axis, cliff, one.style, 5.0 * k)
 
     def _legend(self, place: SubFigure, axes: list[Axes], width: float) -> None:
         """Put the legend below all: levels ascending, then what they are to be compared with."""
@@ -341,7 +362,7 @@ def _series(
         levels = [level for level in by[0].levels if level in groups]
         styles = dict(zip(by[0].levels, SERIES, strict=False))
         found = [Series(by[0].at(level), groups[level], styles[level]) for level in levels]
-    return [*found, Series(retuned, here, RETUNED)] if here else found
+    return [*found, Series(retuned, here, RETUNED, is_retuned=True)] if here else found
 
 
 # ---- maps -----------------------------------------------------------------------------------

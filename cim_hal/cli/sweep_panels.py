@@ -29,6 +29,7 @@ __all__ = [
     "Scale",
     "Series",
     "Style",
+    "draw_cliff",
     "draw_control",
     "draw_map",
     "draw_pale",
@@ -217,6 +218,7 @@ class Series:
     label: str
     points: list[dict[str, Any]]
     style: Style
+    is_retuned: bool = False
 
 
 def _line(
@@ -297,6 +299,22 @@ def draw_control(axis: Axes, scale: Scale, controls: Sequence[dict[str, Any]]) -
         return
     axis.plot(places, values, label=label, **style)
     axis.fill_between(places, low, high, **shade)
+
+
+def draw_cliff(axis: Axes, cliff: dict[str, Any], style: Style, above: float) -> None:
+    """Draw a threshold, and where a curve crosses it with its interval, so many points above."""
+    from matplotlib.transforms import ScaledTranslation
+
+    threshold = cliff["threshold"]
+    label = f"threshold {threshold:g}, crossed within the thick bars"
+    axis.axhline(threshold, color=INK, linewidth=0.8, linestyle=(0, (6, 3)), label=label)
+    ends = np.clip([cliff["low"], cliff["high"]], *axis.get_xlim())
+    moved = ScaledTranslation(0, above / 72, axis.figure.dpi_scale_trans)
+    place: dict[str, Any] = {"color": style.colour, "transform": axis.transData + moved}
+    axis.plot(
+        ends, [threshold] * 2, linewidth=4, alpha=0.6, zorder=1.5, solid_capstyle="butt", **place
+    )
+    axis.plot([cliff["level"]], [threshold], marker="|", markersize=11, mew=2, **place)
 
 
 # ---- maps -----------------------------------------------------------------------------------

@@ -177,6 +177,17 @@ def test_bands_never_lie_on_one_another(name, panels):
     assert len({axis.get_ylim() for axis in axes}) == 1
 
 
+def test_a_cliff_is_drawn_where_its_curve_crosses_the_threshold():
+    said = {"factor": "noise", "figure": "success_probability", "threshold": 0.3}
+    said |= {"at": {"bits": 2}, "level": 2.0, "low": 1.0, "high": np.inf}
+    elsewhere = said | {"at": {"bits": 4}, "level": None}
+    other = said | {"figure": "r99", "threshold": 7}
+    summary = summary_at({"noise": [0, 1, 5], "bits": [2, 4]}, cliffs=[said, elsewhere, other])
+    axis = figure_of(summary).subfigs[0].axes[0]
+    drawn = [line.get_xydata() for line in axis.lines if set(line.get_ydata()) == {0.3}]
+    assert [line[:, 0].tolist() for line in drawn] == [[0, 1], [1, axis.get_xlim()[1]], [2]]
+
+
 def test_curves_that_are_tuned_anew_differ_in_more_than_colour():
     summary = summary_at({"noise": [0, 3]})
     tuned = [point | {"nuisance": {"gain": 1}} for point in summary["points"]]
