@@ -177,6 +177,13 @@ def test_bands_never_lie_on_one_another(name, panels):
     assert len({axis.get_ylim() for axis in axes}) == 1
 
 
+def test_numbers_are_across_before_names_and_a_cliff_before_both():
+    levels = {"model": ["sk-8", "cubic-8"], "bits": [2, 4], "noise": [0, 3]}
+    cliff = {"factor": "noise", "figure": "r99", "at": {}}
+    for cliffs, name in (([], "bits"), ([cliff], "noise (quadrature X)")):
+        assert drawn(summary_at(levels, cliffs=cliffs)).subfigs[0].axes[0].get_xlabel() == name
+
+
 def test_a_cliff_is_drawn_where_its_curve_crosses_the_threshold():
     said = {"factor": "noise", "figure": "success_probability", "threshold": 0.3}
     said |= {"at": {"bits": 2}, "level": 2.0, "low": 1.0, "high": np.inf}
