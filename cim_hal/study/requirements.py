@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 from cim_hal.errors import CimError, StudyError
 from cim_hal.machine.lowering import lower
 from cim_hal.machine.policies import lower_by
-from cim_hal.study.job_factors import JOB_FACTORS, MODEL, check_job_factor, is_of_machine
+from cim_hal.study.job_factors import (
+    JOB_FACTORS,
+    METHOD,
+    MODEL,
+    check_job_factor,
+    is_of_machine,
+)
 from cim_hal.study.rows import SMALLEST_TARGET
 from cim_hal.toml_files import did_you_mean
 
@@ -47,7 +53,9 @@ def check_study(
         task.check(study.train.options, study.factors)
         if study.train.control is not None:
             task.check(study.train.known, study.factors)
-        _check_infeasibility(study, task, study.train.options)
+        for method in study.factors.get(METHOD, [study.train.options.get(METHOD)]):
+            options = study.train.options | ({} if method is None else {METHOD: method})
+            _check_infeasibility(study, task, options)
     known = {setting.name: setting for setting in capabilities.settings}
     tuned = study.nuisance.levels if study.nuisance else {}
     seeds = {study.machine.seed_setting: study.machine.seeds} if study.machine.seeds else {}
@@ -64,6 +72,8 @@ def check_study(
             )
         else:
             for level in levels:
+                if isinstance(level, str | bool):
+                    raise StudyError(f"factor {name} = {level!r:.100}: it should be a number")
                 known[name].check(float(level))
     _check_runs(study.repeat.runs, capabilities)
     _check_gap(study, instances)
