@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cim_hal.study.plan import ONE_AT_A_TIME, level_text
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -200,7 +201,7 @@ def _legend(axis: Axes) -> None:
 def _labels(axis: Axes, summary: dict[str, Any]) -> None:
     points, seeds = summary["points"], len(summary["machine_seeds"])
     what = "models" if summary["figure"] == SUCCESS else "trainings"
-    machines = f" on {seeds} machines" if seeds else ""
+    machines = f" on {counted(seeds, 'machine')}" if seeds else ""
     numbers = [point["n_instances"] for point in points]
     least, most = min(numbers), max(numbers)
     label = f"{least if least == most else f'{least} to {most}'} {what}{machines}, 95 %"
