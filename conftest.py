@@ -26,8 +26,8 @@ os.environ["CIM_HAL_LOCKS"] = LOCKS.name
 CONFIG = tempfile.TemporaryDirectory(prefix="cim-hal-config-")
 os.environ["XDG_CONFIG_HOME"] = CONFIG.name
 
-# Pages whose examples train networks or run studies, 15 to 25 s each: slow tests.
-LONG_PAGES = {"estimator.md", "own-data.md", "run-a-study.md"}
+# Pages whose examples train networks or run studies, up to 25 s each: slow tests.
+LONG_PAGES = {"estimator.md", "own-data.md", "run-a-study.md", "train-images.md"}
 
 
 def _enter_scratch(namespace: dict[str, Any]) -> None:

@@ -224,23 +224,44 @@ def cliffs() -> Kinds:
     """Yield cliffs found by bisection: at .37, steep or flat, models that differ little or much."""
     for n, width, spread in ((20, 0.2, 1.0), (5, 0.04, 0.2)):
         yield f"cliff {n} {width} {spread}", lambda rng, k=(n, width, spread): _cliff(rng, *k)
+    for n, shape in itertools.product((6, 20), (0.5, 2.0, 100.0)):
+        yield f"cliff of a mean {n} {shape:g}", lambda rng, k=(n, shape): _cliff_of_mean(rng, *k)
 
 
 def _cliff(rng: Rng, n: int, width: float, spread: float) -> Figures:
-    cliff, hardness = Cliff(factor="noise", threshold=0.5), rng.normal(0, spread, n)
-    levels: dict[float, Interval] = {}
-    waiting: list[float] = [0.0, 1.0]
-    crossing = None
-    while waiting:
-        at = waiting.pop()
-        hits = rng.binomial(16, expit((0.37 - at) / width + hardness))
-        levels[at] = share_of(np.sort(hits), np.full(n, 16)).of_family
-        if waiting:
-            continue
-        crossing = cliff_of(levels, 0.5)
-        level = crossing and next_level(crossing, cliff, [0, 1], is_whole=False)
-        waiting = [] if level is None else [level]
-    return {"cliff": crossing and (0.37, crossing.low, crossing.high)}
+    hardness = rng.normal(0, spread, n)
+
+    def at(level: float) -> Interval:
+        hits = rng.binomial(16, expit((0.37 - level) / width + hardness))
+        return share_of(np.sort(hits), np.full(n, 16)).of_family
+
+    return {"cliff": _bisected(at, 0.5, "above")}
+
+
+def _cliff_of_mean(rng: Rng, n: int, shape: float) -> Figures:
+    """Infeasibility of trainings of which each has its own size, gamma, and chance at each level.
+
+    Its mean grows over the levels and is 1 at the cliff.
+    """
+    sizes = rng.gamma(shape, 1 / shape, n)
+
+    def at(level: float) -> Interval:
+        return mean_of(sizes * rng.gamma(4, 0.25, n) * math.exp((level - 0.37) / 0.2))
+
+    return {"cliff of a mean": _bisected(at, 1.0, "below")}
+
+
+def _bisected(
+    at: Callable[[float], Interval], threshold: float, enough: str
+) -> tuple[float, float, float] | None:
+    """Find the cliff of a figure of which the interval at a level is known when it is asked for."""
+    cliff, levels = Cliff(factor="noise", threshold=threshold), {1.0: at(1.0), 0.0: at(0.0)}
+    while crossing := cliff_of(levels, threshold, enough):
+        level = next_level(crossing, cliff, [0, 1], is_whole=False)
+        if level is None:
+            return 0.37, crossing.low, crossing.high
+        levels[level] = at(level)
+    return None
 
 
 def regions() -> Kinds:
@@ -308,6 +329,36 @@ def _gap(rng: Rng, n: int, kind: str) -> Figures:
         "half": gamma * 2 * (normal > 0),
     }
     return {"gap": _ends(1.0, mean_of(drawn[name]))}
+
+
+def different() -> Kinds:
+    """Yield configurations of a job: runs that fail end in one of so many states, lognormal."""
+    kinds = itertools.product((5, 20, 100), ("beta 1", "logistic"), (0.1, 0.5, 0.9))
+    for n, hardness, mean in kinds:
+        name = f"different {n} {hardness} {mean}"
+        yield name, lambda rng, k=(n, hardness, mean): _different(rng, *k)
+
+
+def _states(z: Any) -> Any:
+    return 1 + np.floor(np.exp(3 + z))
+
+
+@cache
+def _expected(hardness: str, mean: float) -> float:
+    u = (np.arange(2000) + 0.5) / 2000
+    p, states = success(hardness, mean, u)[:, None], _states(ndtri(u))
+    of_others = states * (1 - (1 - (1 - p) / states) ** RUNS)
+    return float((1 - (1 - p) ** RUNS + of_others).mean())
+
+
+def _different(rng: Rng, n: int, hardness: str, mean: float) -> Figures:
+    failed = RUNS - rng.binomial(RUNS, success(hardness, mean, rng.random(n)))
+    states = _states(rng.normal(size=n))
+    others = [len(set(rng.integers(0, k, m).tolist())) for k, m in zip(states, failed, strict=True)]
+    new = np.sort(others + 1 * (failed < RUNS)) - 1
+    found, further = share_of(new, np.full(n, RUNS - 1)).of_family, RUNS - 1
+    ends = 1 + further * found.low, 1 + further * found.high
+    return {"configurations": (_expected(hardness, mean), *ends)}
 
 
 # ---- assertions, and scores of predictions ------------------------------------------------------
@@ -392,6 +443,7 @@ KINDS = {
     "point": points,
     "safe": regions,
     "gap": gaps,
+    "different": different,
     "machines": drawn_machines,
     "assert": assertions,
     "scores": scores,

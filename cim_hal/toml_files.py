@@ -5,14 +5,22 @@ Every kind of file is a `FileTable`, which knows its keys, their types and range
 
 from __future__ import annotations
 
+import itertools
 import re
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -21,16 +29,32 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MAX_FILE_BYTES",
+    "Dotted",
     "FileTable",
     "did_you_mean",
     "first_problem",
+    "flat_table",
     "nearest",
     "one_line",
     "read_file",
 ]
 
 MAX_FILE_BYTES = 1 << 20
+MAX_DEPTH = 20
 MAX_KEY_PARTS = 100  # the time of the parser grows as their square
+TAG = re.compile(r"(bool|int|float|str|constrained-\w+)$|(list|tuple|dict|function-\w+)[\[(]")
+FORMS = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "dict_type": "a table",
+    "model_type": "a table",
+    "dataclass_type": "a table",
+}
 QUOTED = re.compile(r""" "(?:\\.|[^"\\])*" | '[^']*' """, re.VERBOSE)
 
 Table = TypeVar("Table", bound=BaseModel)
@@ -46,6 +70,35 @@ def nearest(name: str, known: Collection[str]) -> str | None:
     """Return the known name that was meant: that which begins so, or the most similar one."""
     longer = [each for each in known if name and each.startswith(name)]
     return longer[0] if len(longer) == 1 else next(iter(get_close_matches(name, known, n=1)), None)
+
+
+def flat_table(table: Any) -> Any:
+    """Return the values of a table by name; an unquoted ``adc.bits = 8`` is a table in a table."""
+    if not isinstance(table, dict):
+        return table
+    found: dict[str, Any] = {}
+    for name, value in _leaves(table):
+        if name in found:
+            raise ValueError(f"{name} is there twice, quoted and not")
+        found[name] = value
+    return found
+
+
+Dotted = BeforeValidator(flat_table)
+
+
+def _leaves(table: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    left = [iter(table.items())]
+    while left:
+        for name, value in left[-1]:
+            if isinstance(value, dict) and value:
+                if len(left) > MAX_DEPTH:
+                    raise ValueError("tables are nested too deep")
+                left.append(iter([(f"{name}.{key}", below) for key, below in value.items()]))
+                break
+            yield name, value
+        else:
+            left.pop()
 
 
 class FileTable(BaseModel):
@@ -127,25 +180,68 @@ def one_line(error: BaseException) -> str:
 
 
 def _problems(error: ValidationError) -> list[str]:
-    found = error.errors(include_url=False, include_context=False)
-    infinite = {each["loc"][:-1] for each in found if _is_infinite_choice(each)}
-    told = [each for each in found if each["loc"][:-1] not in infinite or _is_infinite_choice(each)]
-    return [_problem(each) for each in told]
+    found = error.errors(include_url=False)
+    groups = itertools.groupby(found, key=lambda each: each["loc"][: _depth_of_choice(each)])
+    return [problem for place, each in groups for problem in _at(place, list(each))]
 
 
-def _is_infinite_choice(found: ErrorDetails) -> bool:
-    """Return whether one of several types takes numbers, and this one is not finite."""
-    return found["type"] == "finite_number" and found["loc"][-1:] == ("float",)
+def _depth_of_choice(found: ErrorDetails) -> int:
+    """Return how many steps lead to the value, without those into one of several types for it."""
+    steps = found["loc"]
+    tags = [k for k, step in enumerate(steps) if k and isinstance(step, str) and TAG.match(step)]
+    return tags[-1] if tags else len(steps)
 
 
-def _problem(found: ErrorDetails) -> str:
-    says = found["msg"].removeprefix("Value error, ").replace("tuple", "list")
-    says = says.replace("Input should", "it should").replace("Field required", "it is missing")
-    says = says.replace("Extra inputs are not permitted", "there is no such field")
-    place = _place(found["loc"][:-1] if _is_infinite_choice(found) else found["loc"])
-    value = found["input"]
-    shown = f" = {value!r:.100}" if isinstance(value, str | int | float) else ""
-    return f"{place}{shown}: {says}" if place else says
+def _at(place: tuple[int | str, ...], found: list[ErrorDetails]) -> list[str]:
+    """Return what is wrong at a place; of several types for it, with that which was meant."""
+    if len(found) == 1 or all(each["loc"] == place for each in found):
+        return [_problem(each["loc"], each) for each in found]
+    meant = [each for each in found if len(each["loc"]) > len(place) + 1 or _form(each) is None]
+    if meant:
+        return [_problem(place + each["loc"][len(place) + 1 :], each) for each in meant]
+    forms = list(dict.fromkeys(filter(None, map(_form, found))))
+    if "a number" in forms and "a whole number" in forms:
+        forms.remove("a whole number")
+    return [_problem(place, found[0], f"it should be {_or(forms)}")]
+
+
+def _or(forms: list[str]) -> str:
+    *first, last = forms
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _form(found: ErrorDetails) -> str | None:
+    """Return which form a value should have, None where its form is right."""
+    return FORMS.get(found["type"])
+
+
+def _problem(place: tuple[int | str, ...], found: ErrorDetails, says: str = "") -> str:
+    value, where, says = found["input"], _place(place), says or _says(found)
+    shown = f" = {value!r:.100}" if isinstance(value, str | int | float | list) else ""
+    return f"{where}{shown}: {says}" if where else says
+
+
+def _says(found: ErrorDetails) -> str:
+    """Return what is wrong, in words of files and not of Python."""
+    known = found.get("ctx", {})
+    if form := _form(found):
+        return f"it should be {form}"
+    match found["type"]:
+        case "missing":
+            return "it is missing"
+        case "extra_forbidden":
+            return "there is no such field"
+        case "too_short":
+            return f"it should have at least {_entries(known['min_length'])}"
+        case "too_long":
+            return f"it should have at most {_entries(known['max_length'])}"
+        case _:
+            says = found["msg"].removeprefix("Value error, ")
+            return re.sub(r"^(Input|String|List|Dictionary) should", "it should", says)
+
+
+def _entries(n: int) -> str:
+    return f"{n} entr{'y' if n == 1 else 'ies'}"
 
 
 def _place(steps: tuple[int | str, ...]) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import click
-from pydantic import Field, field_validator
+from pydantic import Field
 from rich.console import Console
 from rich.logging import RichHandler
 
@@ -39,13 +39,12 @@ from cim_hal.cli.search import (
 from cim_hal.console import say
 from cim_hal.errors import CimError, TargetError
 from cim_hal.extras import require_extra
-from cim_hal.machine.config import flat_table
 from cim_hal.model.files import read_model
 from cim_hal.model.schedule import MAX_KNOTS, MAX_ROUND_TRIPS, MAX_TRACE_BYTES, TraceRequest
 from cim_hal.option_types import COUNT, FILE, POSITIVE_SECONDS, SEED, Lowering, OutputFile, real
 from cim_hal.server.logs import PlainFormatter
 from cim_hal.text import counted, printable
-from cim_hal.toml_files import FileTable, read_file
+from cim_hal.toml_files import Dotted, FileTable, read_file
 
 if TYPE_CHECKING:
     from cim_hal.client.session import Session
@@ -358,9 +357,7 @@ class _SettingsFile(FileTable):
     """A file for ``--settings``: a table ``[schedule]``, a table ``[settings]``, or both."""
 
     schedule: _Schedule = _Schedule()
-    settings: dict[str, float] = Field(default_factory=dict)
-
-    _flat = field_validator("settings", mode="before")(flat_table)
+    settings: Annotated[dict[str, float], Dotted] = Field(default_factory=dict)
 
 
 def read_run_settings(path: Path) -> RunSettings:

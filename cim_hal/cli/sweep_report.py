@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from cim_hal.cli.sweep_figure import MAX_LINES, MAX_PANELS, figure_of, is_cut
+from cim_hal.cli.sweep_figure import MAX_MAPS, MAX_PANELS, figure_of, is_cut
 from cim_hal.study.figures import FIGURES
 from cim_hal.study.plan import level_text
 from cim_hal.study.quantiles import TOO_FEW
@@ -48,7 +48,7 @@ ROUNDED = (
     "is among the ten lowest states of the rounded one. Where couplings are disturbed it is so in "
     "their levels, as the mean over machines that are drawn."
 )
-CUT = f"Of curves {MAX_LINES} are drawn, in {MAX_PANELS} panels; all points are in the table."
+CUT = f"Of the panels {MAX_PANELS} are drawn, of maps {MAX_MAPS}; all points are in the table."
 NO_GAP = (
     "The gap is a share of the size of the target: a point has none if the target of a model is 0."
 )
@@ -105,7 +105,7 @@ def _page(summary: dict[str, Any], study: str, svg: str, width: float) -> str:
         f"<style>{STYLE}</style><h1>{title}</h1>",
         *(f"<p>{html.escape(line)}</p>" for line in _facts(summary)),
         # on a phone it is as wide as its letters need, and scrolls
-        f"<figure style='--least: {2.6 * width:.0f}rem'>{svg[svg.index('<svg') :]}</figure>",
+        f"<figure style='--least: {4 * width:.1f}rem'>{svg[svg.index('<svg') :]}</figure>",
         _list("Safe region", [summary["safe"]["verdict"]] if summary["safe"] else []),
         _list("Time to solution", [found["verdict"] for found in summary["time_to_solution"]]),
         _list("Verdicts", [found["verdict"] for found in summary["verdicts"]], ERRORS),
@@ -172,7 +172,7 @@ def _table(summary: dict[str, Any]) -> str:
     points = summary["points"]
     is_stated = {str(found["at"]): found["is_bracketed"] for found in summary["time_to_solution"]}
     columns = ["figure", "95 %", "R99", "95 %", "TTS, s", "95 %"]
-    columns += ["gap", "95 %", "models", "runs"]
+    columns += ["gap", "95 %", "different samples of a job", "95 %", "models", "runs"]
     if _is_of_trainings(summary):
         columns = ["accuracy", "95 %", "infeasibility", "95 %", "calls", "95 %"]
         columns += ["trainings", "test samples of all"]
@@ -201,6 +201,7 @@ def _cells(point: dict[str, Any], *, is_stated: bool) -> list[str]:
         values += [f"{point['r99']:.3g}", f"{point['r99_low']:.3g} – {point['r99_high']:.3g}"]
         values += _time(point, is_stated=is_stated)
         values += _gap(point)
+        values += _different(point)
     else:
         values += [*_mean(point, "infeasibility"), *_mean(point, "calls")]
     return [*_levels(point), *values, str(point["n_instances"]), str(point["n_runs"])]
@@ -223,6 +224,11 @@ def _gap(point: dict[str, Any]) -> list[str]:
         return ["none", "target 0"]
     low, high = point["energy_gap_low"], point["energy_gap_high"]
     return [f"{point['energy_gap']:.2%}", f"{low:.2%} – {high:.2%}"]
+
+
+def _different(point: dict[str, Any]) -> list[str]:
+    value, low, high = (point[f"configurations{end}"] for end in ("", "_low", "_high"))
+    return [f"{value:.3g}", f"{low:.3g} – {high:.3g}"]
 
 
 def _time(point: dict[str, Any], *, is_stated: bool) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -20,43 +20,15 @@ from cim_hal.errors import TargetError
 from cim_hal.machine.options import OptionValue  # noqa: TC001  of fields
 from cim_hal.model.conversion import with_article
 from cim_hal.model.record import ONE_LINE, Record
-from cim_hal.toml_files import FileTable, first_problem, read_file
+from cim_hal.toml_files import Dotted, FileTable, first_problem, read_file
 from cim_hal.user_config import named_target
 
-__all__ = ["MachineConfig", "flat_table"]
+__all__ = ["MachineConfig"]
 
 Line = Annotated[str, Field(max_length=200, pattern=ONE_LINE)]
 MAX_ENTRIES = 256
 MAX_TEXT = 4096
 VALUES = "must be a short text, a finite number, true or false"
-MAX_DEPTH = 20
-
-
-def flat_table(table: Any) -> Any:
-    """Return the numbers of a table by name; an unquoted ``adc.bits = 8`` is a table in a table."""
-    if not isinstance(table, dict):
-        return table
-    found: dict[str, object] = {}
-    for name, value in _leaves(table):
-        if name in found:
-            raise ValueError(f"{name} is there twice, quoted and not")
-        found[name] = value
-    return found
-
-
-def _leaves(table: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
-    left = [iter([("", table)])]
-    while left:
-        for name, value in left[-1]:
-            if isinstance(value, dict):
-                below = ((f"{name}.{key}" if name else key, v) for key, v in value.items())
-                if len(left) > MAX_DEPTH:
-                    raise ValueError("tables are nested too deep")
-                left.append(iter(list(below)))
-                break
-            yield name, value
-        else:
-            left.pop()
 
 
 def _is_number(value: object) -> bool:
@@ -85,7 +57,9 @@ class _MachineFile(FileTable):
     description: Annotated[str, Field(max_length=1000)] = ""
     hardware: Line = ""
     options: Annotated[dict[str, OptionValue], Field(default_factory=dict, max_length=MAX_ENTRIES)]
-    settings: Annotated[dict[str, float], Field(default_factory=dict, max_length=MAX_ENTRIES)]
+    settings: Annotated[
+        dict[str, float], Dotted, Field(default_factory=dict, max_length=MAX_ENTRIES)
+    ]
     limits: Annotated[dict[str, int | float], Field(default_factory=dict, max_length=MAX_ENTRIES)]
 
     @field_validator("options", mode="before")
@@ -103,8 +77,6 @@ class _MachineFile(FileTable):
             if not _is_number(value):
                 raise ValueError(f"{name} must be a finite number")
         return table
-
-    _flat = field_validator("settings", mode="before")(flat_table)
 
 
 class MachineConfig(Record):

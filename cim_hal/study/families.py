@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from os.path import normpath
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from pydantic import Field, field_validator, model_validator
 
 from cim_hal.model.enumeration import MAX_SPINS, all_energies, dense
 from cim_hal.model.ising import IsingModel
+from cim_hal.toml_files import Dotted, FileTable, did_you_mean
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["FAMILIES", "Instance", "Target", "draw", "target_of"]
+__all__ = ["FAMILIES", "FILES", "Family", "Instance", "Models", "Target", "draw", "target_of"]
+
+MAX_MODELS = 10_000
+FILES = "files"  # the kind of those that are in no group, where they are pooled
 
 SEARCHES, STEPS_PER_SPIN, MOST_STEPS = 32, 200, 50_000  # of the tabu search for a target
 AGREEING = 16  # searches with one lowest energy: the others are not waited for
@@ -179,3 +185,87 @@ def _searched(model: IsingModel, rng: np.random.Generator) -> float:
 
 def _agree(lowest: NDArray[np.float64], tolerance: float) -> bool:
     return bool(np.count_nonzero(lowest <= lowest.min() + tolerance) >= AGREEING)
+
+
+# ---- in study files -------------------------------------------------------------------------
+
+_Size = Annotated[int, Field(ge=2, le=5000)]
+
+
+class Family(FileTable):
+    """Models of one kind, of one size or several, each with as many."""
+
+    kind: str
+    n: _Size | Annotated[tuple[_Size, ...], Field(min_length=1, max_length=1000, strict=False)]
+    count: Annotated[int, Field(ge=1, le=MAX_MODELS)] = 20
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+    @field_validator("kind")
+    @classmethod
+    def _is_known(cls, kind: str) -> str:
+        if kind not in FAMILIES:
+            raise ValueError(did_you_mean(kind, FAMILIES))
+        return kind
+
+    @field_validator("n")
+    @classmethod
+    def _has_each_size_once(cls, n: Any) -> Any:
+        if isinstance(n, tuple) and len(set(n)) < len(n):
+            raise ValueError("a size stands twice")
+        return n
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """The numbers of spins."""
+        return self.n if isinstance(self.n, tuple) else (self.n,)
+
+
+_FileName = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
+
+
+_FileGroup = Annotated[tuple[_FileName, ...], Field(min_length=1, strict=False)]
+
+
+class Models(FileTable):
+    """The models of a study: files, and families of which they are drawn."""
+
+    files: Annotated[tuple[_FileName, ...], Field(max_length=MAX_MODELS, strict=False)] = ()
+    targets: Annotated[dict[str, float], Dotted] = Field(default_factory=dict)
+    groups: Annotated[dict[str, _FileGroup], Dotted] = Field(default_factory=dict)
+    family: Annotated[tuple[Family, ...], Field(max_length=1000, strict=False)] = ()
+
+    @model_validator(mode="after")
+    def _is_not_empty(self) -> Models:
+        if not self.files and not self.family:
+            raise ValueError("there are none: give files, or a [[models.family]]")
+        if len({normpath(name) for name in self.files}) < len(self.files):
+            raise ValueError("files: a file stands twice, and would count as two models")
+        if unknown := set(self.targets) - set(self.files):
+            raise ValueError(f"targets of files that are not listed: {', '.join(sorted(unknown))}")
+        self._check_groups()
+        return self
+
+    def _check_groups(self) -> None:
+        grouped = [name for group in self.groups.values() for name in group]
+        if unknown := set(grouped) - set(self.files):
+            raise ValueError(f"groups of files that are not listed: {', '.join(sorted(unknown))}")
+        if len(set(grouped)) < len(grouped):
+            raise ValueError("groups: a file stands twice")
+        if both := self.groups.keys() & {FILES, *self.files}:
+            raise ValueError(f"groups: {', '.join(sorted(both))} names other files already")
+        if both := {*self.groups, *self.files} & set(self.drawn):
+            raise ValueError(f"{', '.join(sorted(both))} names a family and files")
+
+    def kind_of(self, file: str) -> str:
+        """Return the group of a file, or the file if it has none."""
+        return next((name for name, group in self.groups.items() if file in group), file)
+
+    @property
+    def kinds(self) -> list[str]:
+        """The levels that `model` has as a factor: groups of files, and kinds with their sizes."""
+        return list(dict.fromkeys([*map(self.kind_of, self.files), *self.drawn]))
+
+    @property
+    def drawn(self) -> list[str]:
+        """The kind and size of each family, of each of its sizes."""
+        return [f"{family.kind}-{n}" for family in self.family for n in family.sizes]

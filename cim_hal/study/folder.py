@@ -27,7 +27,8 @@ from cim_hal.study.rows import ROWS
 if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.model.ising import IsingModel
-    from cim_hal.study.plan import Family, Study
+    from cim_hal.study.families import Family
+    from cim_hal.study.plan import Study
 
 __all__ = [
     "STUDY",

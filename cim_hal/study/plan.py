@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from os.path import normpath
+from math import isfinite
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SkipValidation, model_validator
 
 from cim_hal.errors import StudyError
 from cim_hal.machine.policies import Policy
-from cim_hal.study.families import FAMILIES
+from cim_hal.study.families import FILES, Models
 from cim_hal.study.figures import check_figure
 from cim_hal.study.job_factors import DEVICE, MODEL, OPTION, is_of_machine, is_text
-from cim_hal.toml_files import FileTable, did_you_mean, read_file
+from cim_hal.toml_files import Dotted, FileTable, did_you_mean, flat_table, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = [
     "METHOD",
     "Cliff",
-    "Family",
     "Level",
     "Point",
     "Safe",
@@ -33,17 +32,23 @@ __all__ = [
     "study_of_machine",
 ]
 
-MAX_POINTS, MAX_MODELS = 10_000, 10_000
+MAX_POINTS = 10_000
 
 Level = float | str  # of a factor; whole numbers stay whole, of `lowering` and `device` it is text
 Point = tuple[tuple[str, Level], ...]  # the level of each factor, in the order of the file
 _Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Levels = Annotated[list[int | float], Field(min_length=1, max_length=1000)]
 _AnyLevel = bool | int | float | str
-FactorLevels = Annotated[list[_AnyLevel], Field(min_length=1, max_length=1000)]
+# `_check_kind` knows what the levels of each factor are
+FactorLevels = Annotated[
+    list[Annotated[_AnyLevel, SkipValidation]], Field(min_length=1, max_length=1000)
+]
 METHOD = "method"  # a factor of controls only, or one of trainings
+
+
 ONE_AT_A_TIME = "one-at-a-time"
-FILES = "files"  # the kind of those that are in no group, where they are pooled
+KIND = "a kind of models, such as 'sk-16' or a file"
+TEXTS = {"lowering": "the name of a policy", DEVICE: "a target", MODEL: KIND}
 EACH = "each"  # of `model`: all kinds and sizes of the file
 
 
@@ -52,85 +57,6 @@ class _Head(FileTable):
     task: Literal["sample", "train"] = "sample"
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     design: Literal["grid", "one-at-a-time"] = "grid"
-
-
-_Size = Annotated[int, Field(ge=2, le=5000)]
-
-
-class Family(FileTable):
-    """Models of one kind, of one size or several, each with as many."""
-
-    kind: str
-    n: _Size | Annotated[tuple[_Size, ...], Field(min_length=1, max_length=1000, strict=False)]
-    count: Annotated[int, Field(ge=1, le=MAX_MODELS)] = 20
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-
-    @field_validator("kind")
-    @classmethod
-    def _is_known(cls, kind: str) -> str:
-        if kind not in FAMILIES:
-            raise ValueError(did_you_mean(kind, FAMILIES))
-        return kind
-
-    @field_validator("n")
-    @classmethod
-    def _has_each_size_once(cls, n: Any) -> Any:
-        if isinstance(n, tuple) and len(set(n)) < len(n):
-            raise ValueError("a size stands twice")
-        return n
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """The numbers of spins."""
-        return self.n if isinstance(self.n, tuple) else (self.n,)
-
-
-_FileName = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
-
-
-class _Models(FileTable):
-    files: Annotated[tuple[_FileName, ...], Field(max_length=MAX_MODELS, strict=False)] = ()
-    targets: dict[str, float] = Field(default_factory=dict)
-    groups: dict[str, Annotated[tuple[_FileName, ...], Field(min_length=1, strict=False)]] = Field(
-        default_factory=dict
-    )
-    family: Annotated[tuple[Family, ...], Field(max_length=1000, strict=False)] = ()
-
-    @model_validator(mode="after")
-    def _is_not_empty(self) -> _Models:
-        if not self.files and not self.family:
-            raise ValueError("there are none: give files, or a [[models.family]]")
-        if len({normpath(name) for name in self.files}) < len(self.files):
-            raise ValueError("files: a file stands twice, and would count as two models")
-        if unknown := set(self.targets) - set(self.files):
-            raise ValueError(f"targets of files that are not listed: {', '.join(sorted(unknown))}")
-        self._check_groups()
-        return self
-
-    def _check_groups(self) -> None:
-        grouped = [name for group in self.groups.values() for name in group]
-        if unknown := set(grouped) - set(self.files):
-            raise ValueError(f"groups of files that are not listed: {', '.join(sorted(unknown))}")
-        if len(set(grouped)) < len(grouped):
-            raise ValueError("groups: a file stands twice")
-        if both := self.groups.keys() & {FILES, *self.files}:
-            raise ValueError(f"groups: {', '.join(sorted(both))} names other files already")
-        if both := {*self.groups, *self.files} & set(self.drawn):
-            raise ValueError(f"{', '.join(sorted(both))} names a family and files")
-
-    def kind_of(self, file: str) -> str:
-        """Return the group of a file, or the file if it has none."""
-        return next((name for name, group in self.groups.items() if file in group), file)
-
-    @property
-    def kinds(self) -> list[str]:
-        """The levels that `model` has as a factor: groups of files, and kinds with their sizes."""
-        return list(dict.fromkeys([*map(self.kind_of, self.files), *self.drawn]))
-
-    @property
-    def drawn(self) -> list[str]:
-        """The kind and size of each family, of each of its sizes."""
-        return [f"{family.kind}-{n}" for family in self.family for n in family.sizes]
 
 
 class _Train(FileTable):
@@ -155,7 +81,7 @@ class _Train(FileTable):
 class _Machine(FileTable):
     device: str = "emulator"
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
-    settings: dict[str, float | int] = Field(default_factory=dict)
+    settings: Annotated[dict[str, float | int], Dotted] = Field(default_factory=dict)
     seeds: Annotated[tuple[_Seed, ...], Field(max_length=1000, strict=False)] = ()
     seed_setting: str = "imperfections.seed"
 
@@ -186,13 +112,8 @@ class _Repeat(FileTable):
 class _Nuisance(FileTable):
     """Settings of which the best levels are sought anew at each point, on models kept apart."""
 
-    levels: Annotated[dict[str, Levels], Field(min_length=1)]
+    levels: Annotated[dict[str, Levels], Dotted, Field(min_length=1)]
     models: Annotated[int, Field(ge=1, le=1000)] = 5
-
-    @field_validator("levels", mode="before")
-    @classmethod
-    def _are_flat(cls, levels: Any) -> Any:
-        return dict(_flat(levels)) if isinstance(levels, dict) else levels
 
     def choices(self) -> Iterator[Point]:
         """Yield all combinations of levels."""
@@ -220,49 +141,61 @@ class Safe(FileTable):
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
 
 
+def _of_each(factors: Any) -> Any:
+    """Put a list in the place of `EACH`."""
+    if not isinstance(factors, dict) or not isinstance(level := factors.get(MODEL), str):
+        return factors
+    if level != EACH:
+        raise ValueError(f"{MODEL} = {level!r:.100}: it should be {EACH!r}, or a list with {KIND}")
+    return factors | {MODEL: [EACH]}
+
+
 class Study(FileTable):
     """A study file; it is validated whole before any work."""
 
     study: _Head
-    models: _Models | None = None
+    models: Models | None = None
     train: _Train | None = None
     machine: _Machine = _Machine()
-    factors: dict[str, FactorLevels]
+    factors: Annotated[dict[str, FactorLevels], BeforeValidator(_of_each), Dotted]
     point: Annotated[tuple[dict[str, _AnyLevel], ...], Field(max_length=MAX_POINTS)] = ()
     repeat: _Repeat = _Repeat()
     nuisance: _Nuisance | None = None
     safe: Safe | None = None
     cliff: Annotated[tuple[Cliff, ...], Field(max_length=100, strict=False)] = ()
 
-    @field_validator("factors", mode="before")
-    @classmethod
-    def _are_flat(cls, factors: Any) -> Any:
-        """Take ``adc.bits = [...]`` without quotes, which TOML reads as a table, as well."""
-        if not isinstance(factors, dict):
-            return factors
-        found = dict(_flat(factors))
-        return found | ({MODEL: [EACH]} if found.get(MODEL) == EACH else {})
-
     @model_validator(mode="before")
     @classmethod
     def _has_the_levels_of_its_points(cls, table: Any) -> Any:
         """Take the factors from a list of points, where there is one."""
-        listed = table.get("point", ()) if isinstance(table, dict) else ()
-        if not listed or not isinstance(listed, list | tuple):
+        if not isinstance(table, dict) or "point" not in table:
             return table
+        listed = table["point"]
+        if not listed or not isinstance(listed, list | tuple):
+            raise ValueError("point: it should be a list of tables, each a [[point]]")
         if "factors" in table:
             raise ValueError("point: points are listed, and factors would be all combinations")
-        points = [dict(_flat(one)) if isinstance(one, dict) else {} for one in listed]
-        if any(one.keys() != points[0].keys() or not one for one in points):
-            raise ValueError("point: each has a level of the same factors")
+        points = [flat_table(one) if isinstance(one, dict) else {} for one in listed]
+        others = [n for n, one in enumerate(points) if one.keys() != points[0].keys() or not one]
+        for number in others[:1]:
+            has, first = (", ".join(points[n]) or "none" for n in (number, 0))
+            what = f"number {number + 1} has {has}, the first {first}"
+            raise ValueError(f"point: each has a level of the same factors; {what}")
+        levels = [(n, *pair) for n, one in enumerate(points, 1) for pair in one.items()]
+        if wrong := [each for each in levels if not isinstance(each[-1], _AnyLevel)]:
+            number, name, level = wrong[0]
+            where = f"[[point]] number {number}: {name} = {level!r:.100}"
+            raise ValueError(f"{where}: it should be one level")
         names = points[0]
-        levels = {name: list(dict.fromkeys(one[name] for one in points)) for name in names}
+        factors = {name: list(dict.fromkeys(one[name] for one in points)) for name in names}
         ordered = tuple({name: one[name] for name in names} for one in points)
-        return {**table, "factors": levels, "point": ordered}
+        return {**table, "factors": factors, "point": ordered}
 
     @model_validator(mode="after")
     def _is_possible(self) -> Study:
         self._check_task()
+        for name, levels in self.factors.items():
+            _check_kind(name, levels, "[[point]]: {}" if self.point else "factors.{}[{}]")
         self._check_models()
         self._check_factors()
         if self.machine.seeds:
@@ -278,7 +211,6 @@ class Study(FileTable):
         for name, levels in self.factors.items():
             if len(set(levels)) < len(levels):
                 raise ValueError(f"factors.{name}: a level stands twice")
-            _check_kind(name, levels)
         fixed = {
             "machine.settings": self.machine.settings,
             "train": self.train.known if self.train else {},
@@ -394,23 +326,24 @@ def machine_of(point: Point) -> Point:
     return tuple(item for item in point if is_of_machine(item[0]))
 
 
-def _check_kind(name: str, levels: list[Any]) -> None:
+def _check_kind(name: str, levels: list[Any], place: str) -> None:
     """Refuse levels that are no names where they should be, or no numbers of other factors."""
-    if name.startswith(OPTION):
-        if len({isinstance(level, str) for level in levels}) > 1:
-            raise ValueError(f"factors.{name}: texts and numbers are not compared")
-        return
-    for level in levels:
-        if is_text(name) != isinstance(level, str) or isinstance(level, bool):
-            names = {
-                "lowering": "the name of a policy",
-                DEVICE: "a target",
-                MODEL: "a kind of models",
-            }
-            what = names.get(name, "a number")
-            raise ValueError(f"factors.{name}: {level!r:.100} is not {what}")
+    for number, level in enumerate(levels):
+        where, form = f"{place.format(name, number)} = {level!r:.100}", "a number"
+        if name.startswith(OPTION):
+            is_right, form = isinstance(level, _AnyLevel), "a number, a text, true or false"
+        elif is_text(name):
+            is_right, form = isinstance(level, str), TEXTS[name]
+        else:
+            is_right = isinstance(level, int | float) and not isinstance(level, bool)
+        if not is_right:
+            raise ValueError(f"{where}: it should be {form}")
+        if isinstance(level, float) and not isfinite(level):
+            raise ValueError(f"{where}: it should be a finite number")
         if name == "lowering":
-            Policy.of(level)
+            Policy.of(str(level))
+    if name.startswith(OPTION) and len({isinstance(level, str) for level in levels}) > 1:
+        raise ValueError(f"factors.{name}: texts and numbers are not compared")
 
 
 def level_text(level: Level) -> str:
@@ -424,11 +357,3 @@ def read_study(path: Path) -> Study:
     """Read a study file; `StudyError` says what is wrong in it, and what would be right."""
     hint = "see the how-to page about sweeps for one"
     return read_file(path, Study, "a study", StudyError, hint)
-
-
-def _flat(table: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in table.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

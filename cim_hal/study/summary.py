@@ -102,6 +102,7 @@ def point_summary(
         **_until_success(sweep, point, rows, here, share.of_family),
         "n_instances": len({row.model for row in here}),
         "n_runs": sum(row.runs for row in here),
+        **_configurations(sweep, here),
         "device_s": sum(row.device_s for row in here),
     }
     left = rounding.at(point)
@@ -166,6 +167,28 @@ def _ends(sweep: Sweep, point: Point, rows: dict[str, Row], name: str) -> dict[s
     if found is None:
         return dict.fromkeys(keys)
     return dict(zip(keys, (found.value, found.low, found.high), strict=True))
+
+
+def _configurations(sweep: Sweep, here: Sequence[Row]) -> dict[str, Any]:
+    """Return the mean number of different configurations in a job, over models and machines.
+
+    Its interval is that of a share: of the runs after the first, those that bring a new one.
+    """
+    keys = ("configurations", "configurations_low", "configurations_high")
+    if sweep.study.train is not None:
+        return dict.fromkeys(keys)
+    further = here[0].runs - 1
+    if not further:
+        return dict.fromkeys(keys, 1.0)
+    setting, new = sweep.study.machine.seed_setting, defaultdict[Any, list[int]](list)
+    for row in here:
+        new[row.model, row.factors.get(setting, 0)].append(row.configurations - 1)
+    counts = np.array([(sum(new[each]), further * len(new[each])) for each in sorted(new)])
+    n_machines = max(len(sweep.study.machine.seeds), 1)
+    of_each = counts.T if n_machines == 1 else counts.T.reshape(2, -1, n_machines)
+    share = share_of(*of_each).of_family
+    ends = (share.value, share.low, share.high)
+    return {key: 1 + further * end for key, end in zip(keys, ends, strict=True)}
 
 
 def _quantiles(sweep: Sweep, point: Point, rows: dict[str, Row]) -> list[dict[str, Any]]:

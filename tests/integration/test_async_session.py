@@ -100,7 +100,7 @@ def test_a_task_that_is_cancelled_leaves_the_session_and_the_others_alone(servin
                     await asyncio.sleep(0.0001)
                 doomed.cancel()
                 await asyncio.wait([doomed])
-                assert len(await asyncio.wait_for(bystander, 5.0)) == 2
+                assert len(await asyncio.wait_for(bystander, 30.0)) == 2
 
     with serving(Annealer()) as endpoint:
         asyncio.run(main(endpoint))
@@ -109,7 +109,7 @@ def test_a_task_that_is_cancelled_leaves_the_session_and_the_others_alone(servin
 def test_who_stops_waiting_for_a_job_does_not_cancel_it(serving):
     async def main(endpoint):
         async with open_device_async(endpoint) as device:
-            job = await device.submit(PAIR, PumpSchedule.constant(1.0, round_trips=600))
+            job = await device.submit(PAIR, PumpSchedule.constant(1.0, round_trips=2000))
             waiting = asyncio.create_task(job.result())
             await asyncio.sleep(0.1)
             waiting.cancel()

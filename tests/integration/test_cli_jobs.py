@@ -149,6 +149,7 @@ with open_device(sys.argv[1]) as session:
 """
 
 
+@pytest.mark.slow
 def test_a_job_of_a_process_that_is_gone_is_found_after_a_restart_of_the_server(cim_hal, jobs):
     server = cim_hal("serve", "cim_machines:Annealer")
     endpoint = server.stdout.readline().split()[-1]

@@ -207,6 +207,6 @@ def test_closing_a_session_wakes_those_who_wait_in_it(serving):
         waiting.start()
         time.sleep(0.3)
         device.close()
-        waiting.join(5.0)
+        waiting.join(30.0)
         assert not waiting.is_alive()
         assert len(errors) == 1

@@ -52,7 +52,7 @@ LONG = PumpSchedule.constant(1.0, round_trips=60_000)
 ROLES = {
     "oskar": "observer", "alice": "user", "bob": "user", "olga": "operator", "adam": "admin",
 }  # fmt: skip
-SOON_S = 2.5  # two breaks of the handshake, 0.3 to 0.6 s apart, and a busy machine
+SOON_S = 10.0  # two breaks of the handshake, 0.3 to 0.6 s apart; a session waits 20 s
 
 
 @pytest.fixture(autouse=True)
@@ -232,6 +232,12 @@ def test_an_operator_ends_the_job_of_a_user_and_another_user_does_not(
                 each.result()
 
 
+def _describe_for_long(device: Session) -> None:
+    for _ in range(300):
+        device.describe()
+        time.sleep(0.1)
+
+
 def test_a_client_taken_out_of_the_file_is_out_at_once(serving, authenticator, keys_of, folder):
     with (
         serving(Annealer(), authenticator=authenticator) as endpoint,
@@ -239,9 +245,8 @@ def test_a_client_taken_out_of_the_file_is_out_at_once(serving, authenticator, k
     ):
         assert device.sample(PAIR, n_runs=1).best_energy == -1
         revoke(folder / "authorized.toml", "alice")
-        time.sleep(1.5)  # the file is looked at each second
         with pytest.raises(PermissionDeniedError, match="not authorized any more"):
-            device.describe()
+            _describe_for_long(device)  # the file is looked at each second
         _refused(endpoint, UnknownKeyError, "does not know", **keys_of("alice"))
         with open_device(endpoint, **keys_of("oskar")) as other:
             assert other.describe().queued == 0
@@ -353,7 +358,11 @@ def _resident_mb(pid: int) -> float:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
 @pytest.mark.parametrize(
     ("mechanism", "flag"),
-    [(b"NULL", MORE_LONG), (b"CURVE", MORE_LONG), (b"CURVE", LONG_COMMAND)],
+    [
+        pytest.param(b"NULL", MORE_LONG, marks=pytest.mark.slow),
+        (b"CURVE", MORE_LONG),
+        pytest.param(b"CURVE", LONG_COMMAND, marks=pytest.mark.slow),
+    ],
 )
 def test_a_stranger_cannot_fill_the_memory_of_a_server_with_keys(cim_hal, folder, mechanism, flag):
     arguments = ["--key", str(folder / "server.key"), "--authorized"]
@@ -466,7 +475,7 @@ def test_the_commands_of_the_manual_do_what_it_says(cim_hal, run, tmp_path):
 
     assert run("keys", "revoke", "alice")[0] == 0
     server.send_signal(signal.SIGHUP)
-    deadline = time.monotonic() + 5.0
+    deadline = time.monotonic() + 30.0
     while (status := run("describe", endpoint)[0]) == 0 and time.monotonic() < deadline:
         time.sleep(0.1)
     assert status == 1

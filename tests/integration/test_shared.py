@@ -83,7 +83,7 @@ def test_closing_wakes_those_who_wait(serving):
         await asyncio.sleep(0.1)
         await device.close()
         with pytest.raises(TransportError):
-            await asyncio.wait_for(waiting, 5.0)
+            await asyncio.wait_for(waiting, 30.0)
 
     with serving(Patient()) as endpoint:
         asyncio.run(main(endpoint))

@@ -10,12 +10,13 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 
 import numpy as np
 import pytest
 from cim_machines import Annealer, Patient, Roomy
 
-from cim_hal import IsingModel, PumpSchedule, open_device, open_device_async
+from cim_hal import IsingModel, PumpSchedule, TransportError, open_device, open_device_async
 from cim_hal.errors import EmergencyStopError, LeaseHeldError, LeaseLostError
 from cim_hal.protocol.jobs.state import JobState
 from cim_hal.protocol.wire.limits import Limits
@@ -91,10 +92,10 @@ def test_a_client_that_was_killed_frees_the_machine_in_time(serving, sleeper):
 
 
 def test_a_client_that_lives_keeps_the_machine(serving, sleeper):
-    with serving(Annealer(), limits=Limits(lease_s=0.6)) as endpoint:
+    with serving(Annealer(), limits=Limits(lease_s=1.5)) as endpoint:
         process = sleeper(endpoint)
         with open_device(endpoint) as device:
-            time.sleep(2.0)
+            time.sleep(3.5)  # more than two leases
             with pytest.raises(LeaseHeldError):
                 device.lock()
         assert _say(process) == "sampled"
@@ -118,7 +119,8 @@ def _upload(endpoint: str, is_over: threading.Event) -> None:
     with open_device(endpoint) as device:
         while not is_over.is_set():
             upper = np.triu(rng.normal(size=(1500, 1500)), k=1)
-            device.load(IsingModel.from_couplings(upper + upper.T))
+            with suppress(TransportError):  # late on a busy machine: it is there to be in the way
+                device.load(IsingModel.from_couplings(upper + upper.T))
 
 
 def test_an_emergency_stop_is_answered_in_the_midst_of_uploads_and_a_job(serving):
@@ -164,7 +166,7 @@ def test_an_event_loop_locks_renews_and_gives_back(serving):
     async def work(endpoint: str) -> None:
         async with open_device_async(endpoint) as mine, open_device_async(endpoint) as theirs:
             async with mine.lock(note="aligning") as lease:
-                await asyncio.sleep(1.5)  # more than two leases
+                await asyncio.sleep(3.5)  # more than two leases
                 await mine.sample(PAIR)
                 with pytest.raises(LeaseHeldError, match="aligning"):
                     await theirs.sample(PAIR)
@@ -181,7 +183,7 @@ def test_an_event_loop_locks_renews_and_gives_back(serving):
             assert (await theirs.safety()).reason == "smoke"
             await mine.reset(stopped.stop)
 
-    with serving(Annealer(), limits=Limits(lease_s=0.6)) as endpoint:
+    with serving(Annealer(), limits=Limits(lease_s=1.5)) as endpoint:
         asyncio.run(work(endpoint))
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
-FSYNC_S = 1.5
+FSYNC_S = 3.0  # long, beside what a busy machine takes for an answer
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_a_slow_disk_delays_the_promise_that_it_keeps_and_no_other(slow_disk, cr
             pings_s.append(_seconds(other.ping))
         assert time.monotonic() - began >= FSYNC_S
         slow_disk.unlink()
-    assert len(pings_s) > 20
+    assert len(pings_s) >= 5
     assert max(cancel_s, *pings_s) < FSYNC_S / 2
 
 

@@ -53,8 +53,8 @@ def test_points_are_listed(study):
     [
         (GRID, GRID + "[[point]]\ncoupling_bits = 8\n", "would be all combinations"),
         (f"[factors]\n{GRID}", "[[point]]\na = 8\n[[point]]\nb = 1\n", "the same factors"),
-        ("[2, 8]", "[true]", "is not a number"),
-        (GRID, "device = [3]\n", "is not a target"),
+        ("[2, 8]", "[true]", "it should be a number"),
+        (GRID, "device = [3]\n", "it should be a target"),
         (GRID, "options.threads = [1, 'a']\n", "not compared"),
         (GRID, "device = ['emulator', 'no-such']\n", "no-such"),
         (GRID, "options.no_such = [1, 2]\n", "no_such"),

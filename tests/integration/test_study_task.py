@@ -112,6 +112,7 @@ def test_a_method_without_constraints_says_so_in_place_of_infeasibility(run, stu
     assert why in (tmp_path / "out/report.html").read_text()
 
 
+@pytest.mark.slow
 def test_more_trainings_of_a_point_have_other_seeds(run, study, tmp_path):
     study.write_text(TRAIN.replace("noise = [0.0, 0.01]\n", "") + "[repeat]\nruns = 1\n")
     text = study.read_text() + "width = 0.001\nmax_runs = 2\n"

@@ -82,10 +82,17 @@ def test_a_stopped_process_is_a_hang(deaths):
 
 
 @pytest.mark.slow
-def test_a_run_that_takes_too_long_or_too_much_is_ended():
-    with open_device(driver_process("Perilous", run_s=6.0, memory_bytes=512 * 1024**2)) as device:
-        assert "MiB of memory, 512 are allowed" in str(fault_of(device, 4))
-        assert "run took longer than 6 s" in str(fault_of(device, 8))
+@pytest.mark.parametrize(
+    ("limit", "seed", "said"),
+    [
+        ({"memory_bytes": 512 * 1024**2}, 4, "MiB of memory, 512 are allowed"),
+        ({"run_s": 3.0}, 8, "run took longer than 3 s"),
+    ],
+    ids=["memory", "time"],
+)
+def test_a_run_that_takes_too_long_or_too_much_is_ended(limit, seed, said):
+    with open_device(driver_process("Perilous", **limit)) as device:
+        assert said in str(fault_of(device, seed))
         assert device.sample(PAIR, seed=0).best_energy == -1.0
 
 

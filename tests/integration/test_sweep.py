@@ -42,6 +42,9 @@ def test_a_study_leaves_rows_a_summary_and_a_report(run, study, tmp_path):
         assert point["success_probability"] == pytest.approx(mean)
         assert point["low"] <= mean <= point["high"]
         assert point["n_runs"] == 32
+        different = sum(row["configurations"] for row in here) / len(here)
+        assert point["configurations"] == pytest.approx(different)
+        assert 1 <= point["configurations_low"] <= different <= point["configurations_high"] <= 8
     assert {
         point["rounded"] for point in summary["points"] if point["factors"]["coupling_bits"] == 8
     }

@@ -165,10 +165,10 @@ def test_the_server_stops_while_a_job_runs(serving):
 
 def test_a_session_the_server_forgot_is_opened_again(serving):
     with (
-        serving(Annealer(), limits=Limits(session_s=0.2)) as endpoint,
+        serving(Annealer(), limits=Limits(session_s=0.6)) as endpoint,
         open_device(endpoint) as device,
     ):
         first = device._client.welcome.session
-        time.sleep(0.5)
+        time.sleep(1.5)
         assert len(device.sample(PAIR, n_runs=2)) == 2
         assert device._client.welcome.session != first

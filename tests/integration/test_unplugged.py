@@ -40,6 +40,7 @@ def _phase(device) -> str:
     return str(device.telemetry().driver.phase)
 
 
+@pytest.mark.slow
 def test_a_served_instrument_that_is_unplugged_and_plugged_in_serves_again(
     instrument, cim_hal, run, tmp_path
 ):

@@ -45,6 +45,7 @@ def energy_errors(start, dt: float) -> tuple[float, float]:
     return float(np.sqrt(np.mean(early**2))), float(np.sqrt(np.mean(late**2)))
 
 
+@pytest.mark.slow
 def test_at_constant_pump_the_energy_error_is_bounded_and_of_first_order(start):
     # T25: 60 periods; the error of a method that is not symplectic grows with time
     (coarse, coarse_late), (fine, fine_late) = (energy_errors(start, dt) for dt in (0.04, 0.02))

@@ -60,10 +60,10 @@ def test_vacuum_stays_vacuum_without_a_pump(start, j, efficiency):
 
 # eta_d, j, rate of the pump in the literature's units, sigma
 TABLE = [
-    (0.5, 1.0, 0.5, 0.6513878189),
+    pytest.param(0.5, 1.0, 0.5, 0.6513878189, marks=pytest.mark.slow),
     (0.5, 1.0, 0.9, 0.8174675786),
     (0.5, 0.1, 0.9, 1.8452078799),
-    (1.0, 1.0, 0.9, 0.7732928050),
+    pytest.param(1.0, 1.0, 0.9, 0.7732928050, marks=pytest.mark.slow),
 ]
 
 
@@ -119,7 +119,7 @@ def test_variances_add_up_at_every_moment_of_a_ramp(start):
 
 
 @pytest.mark.parametrize("xi", [0.6, -0.6])
-@pytest.mark.parametrize("efficiency", [0.4, 1.0])
+@pytest.mark.parametrize("efficiency", [0.4, pytest.param(1.0, marks=pytest.mark.slow)])
 def test_feedback_of_the_noise_changes_a_mode_as_its_master_equation_says(start, xi, efficiency):
     # Wiseman and Milburn: V = (1 + j - xi + xi^2 / 4 j eta_d) / 2 (1 + j - r - xi)
     j, r, dt = 1.0, 0.8, 0.005

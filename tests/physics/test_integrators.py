@@ -25,6 +25,11 @@ PAIR = np.array([[0.0, 1.0], [1.0, 0.0]])
 SENSES = {EulerMaruyama(): "ito", Heun(): "stratonovich", RungeKutta4(): "stratonovich"}
 
 
+def slow(*values: object):
+    """Values for the slow tests."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def order(steps: list[float], errors: list[float]) -> float:
     return float(np.polyfit(np.log(steps), np.log(errors), 1)[0])
 
@@ -194,7 +199,7 @@ def mean_field_error(start, integrator, saturation: str, dt: float) -> float:
     return distance(block.x, x)
 
 
-@pytest.mark.parametrize("saturation", ["cubic", "tanh", "sine"])
+@pytest.mark.parametrize("saturation", ["cubic", slow("tanh"), slow("sine")])
 @pytest.mark.parametrize("integrator", [LinearlyImplicitEuler(), *SENSES])
 def test_with_additive_noise_every_integrator_has_its_order(start, integrator, saturation):
     steps = [2.0**-3, 2.0**-4, 2.0**-5, 2.0**-6]
@@ -237,7 +242,7 @@ def wigner_error(start, integrator, dt: float) -> float:
     return distance(block.state.reshape(2, runs), np.stack([c, s]))
 
 
-@pytest.mark.parametrize("integrator", [*SENSES, StrangSplitting()])
+@pytest.mark.parametrize("integrator", [*map(slow, SENSES), StrangSplitting()])
 def test_noises_of_two_quadratures_do_not_commute_and_leave_order_one_half(start, integrator):
     steps = [2.0**-5, 2.0**-6, 2.0**-7, 2.0**-8]
     errors = [wigner_error(start, integrator, dt) for dt in steps]
@@ -269,7 +274,12 @@ def positive_p_error(start, integrator, dt: float) -> float:
 
 @pytest.mark.parametrize(
     ("integrator", "expected"),
-    [(EulerMaruyama(), 0.5), (Heun(), 1.0), (RungeKutta4(), 1.0), (StrangSplitting(), 1.0)],
+    [
+        (EulerMaruyama(), 0.5),
+        slow(Heun(), 1.0),
+        slow(RungeKutta4(), 1.0),
+        (StrangSplitting(), 1.0),
+    ],
 )
 def test_noises_of_the_positive_p_representation_commute(start, integrator, expected):
     steps = [2.0**-4, 2.0**-5, 2.0**-6, 2.0**-7]

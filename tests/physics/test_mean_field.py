@@ -279,6 +279,7 @@ def test_every_saturation_has_its_threshold_at_one(start, saturation, pump, live
         assert x == pytest.approx(0, abs=1e-15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("saturation", SATURATIONS)
 @pytest.mark.parametrize("feedback", ["clip", "tanh", "sign"])
 def test_reversed_amplitudes_stay_exactly_reversed_whatever_saturates(start, saturation, feedback):

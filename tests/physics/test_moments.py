@@ -84,8 +84,9 @@ EXACT = {"x0": 0.0, "x1": 0.0, "x_fourth1": 0.0}
 # ---- below, at and above the threshold 1 - xi of the coupled mode -----------------------
 
 
+@pytest.mark.slow
 @SIGNS
-@pytest.mark.parametrize("pump", [slow(0.4), 0.7, slow(1.0)])
+@pytest.mark.parametrize("pump", [0.4, 0.7, 1.0])
 def test_light_coupled_by_splitters_is_that_of_the_master_equation(pump, sign):
     A2, xi, options = 6.0, 0.3, {"settle": 800, "samples": 6, "spacing": 100}
     expected = exact(wigner(A2, coupling_gain=xi), sign, pump, 13 if pump < 1 else 20)
@@ -96,8 +97,9 @@ def test_light_coupled_by_splitters_is_that_of_the_master_equation(pump, sign):
     check(sampled, expected, EXACT, step=0.01)
 
 
+@pytest.mark.slow
 @SIGNS
-@pytest.mark.parametrize("pump", [0.4, slow(0.7)])
+@pytest.mark.parametrize("pump", [0.4, 0.7])
 def test_light_under_measurement_and_feedback_is_near_that_of_its_master_equation(pump, sign):
     # the model's own error, which the docs state: it leaves the variance out of saturation
     machine = gaussian(24.0, coupling_gain=0.2)
@@ -138,8 +140,9 @@ def test_without_a_pump_splitters_keep_vacuum_and_a_detector_adds_what_it_feeds_
             assert mode @ moments.x @ mode == pytest.approx(expected, abs=allowed)
 
 
+@pytest.mark.slow
 @SIGNS
-@pytest.mark.parametrize("loss", [slow(0.0), 0.4])
+@pytest.mark.parametrize("loss", [0.0, 0.4])
 def test_no_normal_mode_has_less_than_its_uncertainty(sign, loss):
     for make in (wigner, positive_p):
         machine = make(1e4, coupling_gain=0.3, coupling_loss=loss)

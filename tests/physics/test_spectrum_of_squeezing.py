@@ -58,7 +58,9 @@ def test_an_empty_cavity_sends_back_vacuum(start):
         check(records, np.ones_like, bias=1e-3, highest=100.0)
 
 
-@pytest.mark.parametrize(("pump", "efficiency"), [(0.2, 0.6), (0.5, 1.0)])
+@pytest.mark.parametrize(
+    ("pump", "efficiency"), [pytest.param(0.2, 0.6, marks=pytest.mark.slow), (0.5, 1.0)]
+)
 def test_the_output_of_the_wigner_model_has_the_textbook_spectrum(start, pump, efficiency):
     noisy, quiet = detected(light_of_wigner(start, pump, runs=192, steps=6 * SEGMENT), efficiency)
 
@@ -85,9 +87,13 @@ def test_squeezing_at_the_line_centre_in_decibels(start):
     assert -9.6 < found < -9.1
 
 
+def _slow(*values: float):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     ("j", "efficiency", "pump"),
-    [(1.0, 1.0, 0.6), (0.3, 0.5, 0.6), (4.0, 0.9, -0.7), (1.0, 0.5, -0.3)],
+    [_slow(1.0, 1.0, 0.6), (0.3, 0.5, 0.6), (4.0, 0.9, -0.7), _slow(1.0, 0.5, -0.3)],
 )
 def test_the_record_of_continuous_homodyning_shows_the_same_spectrum(start, j, efficiency, pump):
     # escape j / (1 + j) times detection, lifetimes 1 + j times as short; a pump in antiphase

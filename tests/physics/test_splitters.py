@@ -113,7 +113,7 @@ def settled(coupling: CouplingMatrix, machine: TruncatedWigner, pump: float, tim
 @pytest.mark.parametrize(
     ("shape", "corrected", "integrator"),  # each two of them in every way
     [
-        ("dense", True, None),
+        pytest.param("dense", True, None, marks=pytest.mark.slow),
         pytest.param("dense", False, EulerMaruyama(), marks=pytest.mark.slow),
         pytest.param("sparse", True, EulerMaruyama(), marks=pytest.mark.slow),
         ("sparse", False, None),
@@ -170,7 +170,9 @@ def test_a_step_of_any_length_keeps_the_uncertainty_of_every_mode(shape, dt, pum
     assert (product > 1 - 1e-9).all()
 
 
-@pytest.mark.parametrize(("loss", "sign"), [(0.0, 1), (0.4, -1)])
+@pytest.mark.parametrize(
+    ("loss", "sign"), [pytest.param(0.0, 1, marks=pytest.mark.slow), (0.4, -1)]
+)
 def test_a_mode_of_a_pumped_pair_is_squeezed_as_its_own_loss_says(sign, loss):
     # G / (G -/+ p) of vacuum, G = 1 + j - xi lambda: the uncertainty relation with room
     A, xi, pump, dt = 1e4, 0.4, 0.4, 0.01

@@ -47,7 +47,7 @@ def test_runs_start_from_vacuum_and_stay_there_without_a_pump(start):
             block.advance(0.0)
 
 
-@pytest.mark.parametrize("pump", [0.5, 0.9, 1.0])
+@pytest.mark.parametrize("pump", [slow(0.5), slow(0.9), 1.0])
 @pytest.mark.parametrize("loss", [0.0, 0.6])
 def test_below_threshold_one_quadrature_is_squeezed_and_the_other_noisy(start, pump, loss):
     # T7 with splitters: (1 + j) / 4A^2 (1 + j -/+ p); j = 0, p = 1: half of vacuum, -3.01 dB
@@ -77,7 +77,7 @@ def test_correlations_decay_with_the_rates_of_the_two_quadratures(start, lag):
         assert correlation == pytest.approx(expected, abs=4 * standard_error)
 
 
-@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("sign", [slow(1), -1])
 def test_a_coupled_mode_has_its_own_threshold(start, sign):
     # linear: G / 4A^2 (G - p) with G = 1 -/+ xi in the two modes of a pair; a kick is O(xi dt) off
     A, xi, pump, dt = 1e4, 0.2, 0.5, 0.02
@@ -123,7 +123,7 @@ def test_the_stationary_law_has_its_tabulated_moments(A2, pump, expected):
 
 @pytest.mark.parametrize(
     ("A2", "pump", "expected", "integrator"),
-    [(10, 1.0, 0.109497, Heun()), (10, 2.0, 0.915272, EulerMaruyama())],
+    [(10, 1.0, 0.109497, Heun()), slow(10, 2.0, 0.915272, EulerMaruyama())],
 )
 def test_both_senses_have_the_same_stationary_law(start, integrator, A2, pump, expected):
     # T8; without the 1 / 2A^2 that Stratonovich's equation loses more, c^2 would be 5 % off
@@ -149,7 +149,7 @@ def test_both_senses_have_the_same_stationary_law(start, integrator, A2, pump, e
 
 @pytest.mark.parametrize("corrected", [False, True])
 @pytest.mark.parametrize(
-    ("A2", "pump"), [(10, 0.5), slow(10, 1.0), (10, 2.0), (100, 1.0), slow(100, 1.5)]
+    ("A2", "pump"), [slow(10, 0.5), slow(10, 1.0), (10, 2.0), slow(100, 1.0), slow(100, 1.5)]
 )
 def test_without_the_other_quadrature_c_follows_its_exact_law(start, A2, pump, corrected):
     # T8; the weak error is of first order with a factor of about 1 / A_s^2
@@ -325,7 +325,7 @@ def light_of(g2: float, pump: float, levels: int):
 @pytest.mark.parametrize(
     ("g2", "pump", "levels", "bias"),
     [
-        (0.01, 0.5, 40, 0.003),
+        slow(0.01, 0.5, 40, 0.003),
         slow(0.01, 1.0, 80, 0.008),
         slow(0.1, 0.5, 40, 0.02),
         (0.1, 1.0, 50, 0.025),

@@ -66,6 +66,7 @@ def test_a_descent_that_was_stopped_goes_on_as_if_it_had_not_been(teacher):
         assert np.array_equal(uninterrupted.bits, resumed.bits)
 
 
+@pytest.mark.slow
 def test_a_machine_and_its_controls_train_on_all_images_of_a_pair():
     pair = load_digits().pair(3, 6)
     pixels = pair.train.images.reshape(len(pair.train), -1).astype(np.int64) - 8

@@ -15,7 +15,12 @@ from qnn_train.program.builder import Affine
 N_NETWORKS = 100
 
 
-@pytest.mark.parametrize("reduction", REDUCTIONS)
+FIRST, *OTHERS = REDUCTIONS
+
+
+@pytest.mark.parametrize(
+    "reduction", [FIRST, *(pytest.param(each, marks=pytest.mark.slow) for each in OTHERS)]
+)
 def test_programs_of_random_networks_are_exact(reduction):
     done = 0
     for number in range(N_NETWORKS):

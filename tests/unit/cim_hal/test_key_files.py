@@ -75,7 +75,7 @@ def test_halves_of_two_keys_are_refused(tmp_path):
         (None, "cannot read"),
         (b"key: 1", "not TOML"),
         (b"\xff", "not TOML"),
-        (b"public = 1", "public = 1: it should be a valid string"),
+        (b"public = 1", "public = 1: it should be a text"),
         (b'pubic = "x"', "did you mean public"),
         (b'public = "short"', "no public key"),
         (b"#" * (1 << 21), "too large"),

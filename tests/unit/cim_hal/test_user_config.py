@@ -116,8 +116,8 @@ def test_a_name_that_is_misspelled_is_told_the_nearest(write):
 
 WRONG = {
     "devise = 'x'": "there is no key 'devise'; did you mean device?",
-    "device = 3": "device = 3: it should be a valid string",
-    "targets = 3": "targets = 3: it should be a valid dictionary",
+    "device = 3": "device = 3: it should be a text",
+    "targets = 3": "targets = 3: it should be a table",
     "targets.lab = 3": "targets.lab = 3",
     "targets.'a b' = 'emulator'": "'a b' is no name",
     "targets.'x.toml' = 'emulator'": "'x.toml' is no name",

@@ -63,9 +63,8 @@ FORMS = {
 
 def _cases():
     """All dynamics by all forms; each form is compiled anew, and quick tests take it once."""
-    quick = {str(PHYSICAL[0]), str(WATCHED[0])}
     for dynamics, form in product(PHYSICAL + WATCHED, FORMS):
-        is_quick = form == "integers" or str(dynamics) in quick
+        is_quick = form == "integers" or dynamics is PHYSICAL[0]
         marks = () if is_quick else pytest.mark.slow
         yield pytest.param(dynamics, form, marks=marks, id=f"{dynamics}-{form}")
 

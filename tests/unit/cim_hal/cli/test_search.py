@@ -128,4 +128,4 @@ def test_an_interrupt_cancels_the_job(monkeypatch):
         monkeypatch.setattr(job, "changes", interrupted)
         with pytest.raises(KeyboardInterrupt):
             result_of(job, _console(is_terminal=True), "sampling")
-        assert job.wait(5.0) == "cancelled"
+        assert job.wait(30.0) == "cancelled"

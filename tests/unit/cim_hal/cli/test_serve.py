@@ -30,7 +30,7 @@ def test_an_option_goes_before_the_file():
         ("lease_s", "'lease_s' is not NAME=VALUE"),
         ("lease_s=soon", "a number, in lease_s = 'soon'"),
         ("lease_s=0", "lease_s = 0: it should be greater than 0"),
-        ("queue_length=1.5", "queue_length = 1.5: it should be a valid integer"),
+        ("queue_length=1.5", "queue_length = 1.5: it should be a whole number"),
         ("lease_s=nan", "lease_s = 'nan'"),
         ("lease_s=inf", "lease_s = 'inf'"),
     ],

@@ -197,7 +197,7 @@ def test_an_instance_of_the_biq_mac_library_is_the_qubo_it_is(shared_dir):
 
 def test_the_command_takes_the_format(tmp_path):
     file = write(tmp_path, "open.qubo", "3 1\n1 2 2\n")
-    command = ["emulator-dsb", "--model", str(file), "--runs", "2", "--json"]
+    command = ["emulator-mean-field", "--model", str(file), "--runs", "2", "--json"]
     assert CliRunner().invoke(sample, command).exit_code != 0
     done = CliRunner().invoke(sample, [*command, "--format", "ising", "--seed", "1"])
     assert done.exit_code == 0, done.output

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import re
+import tomllib
+from typing import Any
+
 import pytest
+from pydantic import ValidationError
 
 from cim_hal.errors import StudyError
-from cim_hal.study.plan import read_study
+from cim_hal.study.plan import Study, read_study
+from cim_hal.toml_files import first_problem
 
 GOOD = """
 [study]
@@ -64,7 +71,7 @@ NO_FACTOR = "cliff.factor: 'bits' is no factor; those of the file are coupling_b
         ("[factors]", "[machine]\nseeds = [1]\n[factors]", "two or more"),
         ("[factors]", "[machine]\nseeds = [1, 1]\n[factors]", "each once"),
         ("[factors]", "[machine]\nseeds = [1, 2]\nseed_setting = 'adc.bits'\n[factors]", "already"),
-        ("[factors]", "[factors]\nmodel = 'all'", "factors.model"),
+        ("[factors]", "[factors]\nmodel = 'all'", "model = 'all': it should be 'each', or a list"),
         ("[factors]", "[factors]\nmodel = ['sk-9']", "'sk-9': did you mean sk-8?"),
         ("[factors]", "[factors]\nmodel = []", "factors.model"),
         (
@@ -97,3 +104,78 @@ def test_what_is_wrong_is_said(tmp_path, old, new, complaint):
 def test_levels_to_tune_are_refused_as_those_of_factors_are(tmp_path, levels, complaint):
     with pytest.raises(StudyError, match=complaint):
         read_study(written(tmp_path, f"{GOOD}[nuisance.levels]\n{levels}\n"))
+
+
+# a right value of each key, of which wrong ones are then tried
+TABLES = {
+    "study": {"name": "x", "task": "sample", "seed": 1, "design": "grid"},
+    "models": {"files": ["a"], "targets": {"a": 1.0}, "groups": {"g": ["a"]}},
+    "models.family": {"kind": "sk", "n": 8, "count": 3, "seed": 1},
+    "machine": {"device": "x", "options": {}, "settings": {}, "seeds": [1, 2], "seed_setting": "s"},
+    "repeat": {"runs": 8, "width": 0.1, "max_runs": 100},
+    "nuisance": {"levels": {"x": [1, 2]}, "models": 3},
+    "nuisance.levels": {"x": [1, 2]},
+    "safe": {"at_least": 0.5, "confidence": 0.9},
+    "cliff": {"factor": "coupling_bits", "threshold": 0.5, "resolution": 0.1, "figure": "x"},
+    "train": {"seeds": 3, "options": {}, "control": "random"},
+    "factors": {"coupling_bits": [2], "lowering": [], "device": [], "model": [], "options.x": [1]},
+    "point": {"coupling_bits": 2.0},
+}
+WRONG = (
+    *([[1]], [], {}, {"a": 1}, float("nan"), float("inf"), -1, 0, 1.5, "text", True, "", [{}]),
+    *([float("nan")], ["a"], [True], [{"a": 1}], dt.date(1979, 5, 27), [[]], [-1]),
+)
+PYTHON = re.compile(
+    "valid|integer|string|bool|dict|tuple|instance|float|constrained|Input|Field|List|function|None"
+)
+
+
+def with_wrong(table: str, key: str, value: object) -> dict[str, Any]:
+    """Return a study in which one key has a wrong value."""
+    found: dict[str, Any] = tomllib.loads(GOOD)
+    found.update({"train": {}, "study": {"name": "x", "task": "train"}} if table == "train" else {})
+    if table == "train":
+        del found["models"]
+    if table == "point":
+        del found["factors"]
+        return found | {"point": [{key: 4}, {key: value}]}
+    if table == "cliff":
+        return found | {"cliff": [{"factor": "coupling_bits", "threshold": 0.5, key: value}]}
+    if table == "models.family":
+        return found | {"models": {"family": [{"kind": "sk", "n": 8, key: value}]}}
+    if table == "nuisance.levels":
+        return found | {"nuisance": {"levels": {key: value}}}
+    if table == "nuisance":
+        return found | {"nuisance": {"levels": {"x": [1]}, key: value}}
+    place = found.setdefault(table, {"at_least": 0.5} if table == "safe" else {})
+    place[key] = value
+    return found
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_wrong_form_is_answered_with_its_place_and_the_right_form(table):
+    refused = 0
+    for key, right in TABLES[table].items():
+        for value in WRONG:
+            try:
+                Study.model_validate(with_wrong(table, key, value))
+            except (ValidationError, StudyError) as error:
+                says = first_problem(error) if isinstance(error, ValidationError) else str(error)
+                assert key in says or str(value) in says, (table, key, value, says)
+                assert not PYTHON.search(says.replace(repr(value), "")), says
+                refused += 1
+            else:
+                assert type(value) is type(right) or isinstance(right, float), (table, key, value)
+    assert refused > 8 * len(TABLES[table])
+
+
+@pytest.mark.parametrize("value", [[[1]], 3, ["a"], {"a": 1}, True])
+@pytest.mark.parametrize("table", [*TABLES, "nonsense"])
+def test_what_should_be_a_table_is_named_where_it_is_none(table, value):
+    first, _, second = table.partition(".")
+    inside = {second: value} if second else value
+    with pytest.raises(ValidationError) as caught:
+        Study.model_validate(tomllib.loads(GOOD) | {first: inside})
+    says = first_problem(caught.value)
+    assert (second or first) in says
+    assert not PYTHON.search(says), says

@@ -23,7 +23,7 @@ def address():
 
 
 def _get(address, path="/", *, method="GET", **headers) -> HTTPResponse:
-    connection = HTTPConnection(*address, timeout=5)
+    connection = HTTPConnection(*address, timeout=30)
     connection.request(method, path, headers=headers)
     answer = connection.getresponse()
     answer.text = answer.read().decode()

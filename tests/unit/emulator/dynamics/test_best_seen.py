@@ -125,6 +125,7 @@ def test_the_best_seen_is_never_above_the_last(dynamics, energies_of):
     assert often.sum() < last.sum() or isinstance(dynamics, SimulatedBifurcation)
 
 
+@pytest.mark.slow
 def test_sparse_and_dense_couplings_are_solved_alike(energies_of):
     some = model(60, integer=True, field=False)
     sparse = IsingModel.from_couplings(sp.csr_array(some.J))

@@ -83,8 +83,9 @@ FIVE_BITS = MeasurementFeedback(adc=Converter(full_scale=0.1, bits=5))
         pytest.param(16, MeasurementFeedback(), id="16 bits"),
         pytest.param(8, FIVE_BITS, id="5 bits of the ADC, 8"),
         pytest.param(16, FIVE_BITS, id="5 bits of the ADC, 16"),
-        pytest.param(8, DOUBLE, id="double, 8 bits", marks=pytest.mark.slow),  # two more kernels
-        pytest.param(16, DOUBLE, id="double, 16 bits"),
+        # kernels of their own, compiled in seconds
+        pytest.param(8, DOUBLE, id="double, 8 bits", marks=pytest.mark.slow),
+        pytest.param(16, DOUBLE, id="double, 16 bits", marks=pytest.mark.slow),
     ],
 )
 def test_samples_are_the_same_bits_on_both_paths(bits, dynamics, amplitudes_of, without_bytes):

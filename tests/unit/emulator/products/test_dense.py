@@ -57,6 +57,7 @@ def test_levels_of_8_bits_make_one_digit_and_of_more_two():
         np.testing.assert_array_equal(packed.unpack(np.float64), J)
 
 
+@pytest.mark.slow
 @needs_vnni
 def test_results_and_codes_may_be_float32_or_float64():
     rng = np.random.default_rng(0)

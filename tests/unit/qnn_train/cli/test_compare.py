@@ -17,6 +17,7 @@ FEW = ["--hidden", "2", "--sweeps", "1", "--runs", "2", "--starts", "1"]
 FEW += ["--splits", "2", "--pretraining", "20", "--quiet"]
 
 
+@pytest.mark.slow
 def test_a_process_compares_six_methods_on_classes(flowers, guessing, tmp_path):
     arguments = ["compare", flowers, "--target", "kind", "--device", guessing, *FEW]
     command = [sys.executable, "-m", "qnn_train", *arguments, "--picture", "a.png"]

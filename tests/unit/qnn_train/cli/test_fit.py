@@ -129,6 +129,7 @@ def test_a_gap_is_said_to_be_chance_or_more():
     assert "MORE than chance" in gap_text(Interval(0.2, 0.1, 0.3), share=False)
 
 
+@pytest.mark.slow
 def test_an_interrupt_of_a_process_leaves_nothing(flowers, guessing, tmp_path):
     arguments = ["fit", flowers, "--target", "kind", "--device", guessing, "--out", "unfinished"]
     command = [sys.executable, "-m", "qnn_train", *arguments, "--sweeps", "1000000"]

@@ -6,6 +6,7 @@ import json
 from dataclasses import fields
 
 import click
+import pytest
 
 from cim_hal.console import run
 from qnn_train.cli.app import program
@@ -23,6 +24,7 @@ def test_a_method_on_parts_leaves_a_report_that_names_it(guessing, tmp_path, cap
     assert "6 training images in parts of 2" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_several_machines_give_what_one_gives(guessing, guessing_driver, tmp_path):
     small = ["--train-samples", "4", "--iterations", "4", "--runs", "4", "--method", "qph"]
     small += ["--batch", "2", "--quiet", "--device"]

@@ -11,14 +11,9 @@ from qnn_train import IntegerClassifier, count_disagreements
 from qnn_train.errors import ModelFileError
 
 
-@pytest.mark.slow  # with a hidden layer; without one see below
-@parametrize_with_checks([classifier()])
+@pytest.mark.slow  # in every run those of a regressor
+@parametrize_with_checks([classifier(), classifier(hidden=0, weights="ternary", sweeps=3)])
 def test_checks_of_scikit_learn(estimator, check):
-    check(estimator)
-
-
-@parametrize_with_checks([classifier(hidden=0, weights="ternary", sweeps=3)])
-def test_checks_of_scikit_learn_on_a_single_layer(estimator, check):
     check(estimator)
 
 

@@ -71,7 +71,7 @@ def test_a_flat_problem_has_no_descent():
         assert (oracle.minimize(flat).values == 0).all()
 
 
-@pytest.mark.parametrize("n_bits", [12, 20])
+@pytest.mark.parametrize("n_bits", [12, pytest.param(20, marks=pytest.mark.slow)])
 def test_the_exact_oracle_is_exact(n_bits):
     G = gradient(n_bits)
     answer = ExactOracle(3).minimize(G)

@@ -33,8 +33,15 @@ def losses_of_all(architecture, inputs, labels, loss):
 @pytest.mark.parametrize(
     "architecture",
     [
-        *map(network_of, [Spline.relu(), Spline.sign(), Spline.hard_tanh(4)]),
-        network_of(Spline.hard_tanh(4), readout="vote"),
+        network_of(Spline.relu()),
+        *(
+            pytest.param(network_of(activation, **more), marks=pytest.mark.slow)
+            for activation, more in (
+                (Spline.sign(), {}),
+                (Spline.hard_tanh(4), {}),
+                (Spline.hard_tanh(4), {"readout": "vote"}),
+            )
+        ),
     ],
     ids=str,
 )

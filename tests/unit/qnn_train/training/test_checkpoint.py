@@ -142,6 +142,7 @@ def test_rows_of_bytes_survive_and_are_checked():
         restored(start, {name: np.array(0) for name in asdict(Annealing())})
 
 
+@pytest.mark.slow
 def test_the_command_goes_on_with_what_the_checkpoint_says(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     some = ["--train-samples", "4", "--grid", "2", "--runs", "8", "--quiet", "--json", "one.json"]
