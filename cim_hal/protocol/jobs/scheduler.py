@@ -283,7 +283,7 @@ class Scheduler:
             return
         whose = f"of {user.name} " if own >= limits.user_queue_length else ""
         raise QueueFullError(
-            f"the machine takes no more: {counted(own if whose else depth, 'job')} {whose}waiting",
+            f"{counted(own if whose else depth, 'job')} {whose}waiting, the most the machine takes",
             hint="fetch or cancel a job, or try again later",
             queue_length=limits.user_queue_length if whose else limits.queue_length,
             depth=depth,
