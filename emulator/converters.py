@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -87,11 +87,11 @@ DAC_SETTINGS = _settings(
 class Coder(NamedTuple):
     """Scalars of `to_code`: the largest code, whether it rounds, and where codes lie."""
 
-    top: Any
+    top: float
     rounds: bool
-    first: Any
-    step: Any
-    inverse_step: Any
+    first: float
+    step: float
+    inverse_step: float
 
 
 @inlined

@@ -31,9 +31,9 @@ from cim_hal.model.triangle import Triangle, pieces
 from cim_hal.text import counted
 
 if TYPE_CHECKING:
-    import scipy.sparse as sp
     from numpy.typing import DTypeLike, NDArray
 
+    from cim_hal.model.conversion import CsrArray
     from cim_hal.model.ising import IsingModel
     from cim_hal.model.packed import Values
 
@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 # int16 levels, or float64 for a machine that takes real numbers.
-Levels: TypeAlias = "NDArray[Any] | sp.csr_array"
+Levels: TypeAlias = "NDArray[Any] | CsrArray"
 MAX_BITS = 16  # of a level
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -69,7 +69,7 @@ class Lowering:
     report : LoweringReport
     """
 
-    levels: Triangle | sp.csr_array
+    levels: Triangle | CsrArray
     field: NDArray[Any]
     gauge: NDArray[np.int8]
     report: LoweringReport
@@ -137,7 +137,7 @@ def lower(
 
 
 def lower_couplings(
-    J: Triangle | sp.csr_array,
+    J: Triangle | CsrArray,
     h: NDArray[np.float64],
     capabilities: Capabilities,
     *,
@@ -212,7 +212,7 @@ def agreed_bits(bits: int | None, capabilities: Capabilities) -> int | None:
     return bits
 
 
-def _with_field_spin(J: sp.csr_array, h: NDArray[Any]) -> tuple[sp.csr_array, NDArray[Any]]:
+def _with_field_spin(J: CsrArray, h: NDArray[Any]) -> tuple[CsrArray, NDArray[Any]]:
     """Return couplings with one more spin that stands for the field, and no field."""
     column = scipy.sparse.csr_array(h[:, None])
     folded = scipy.sparse.csr_array(scipy.sparse.block_array([[J, column], [column.T, None]]))
@@ -237,7 +237,7 @@ def _rounded(
 
 
 def _errors(
-    J: Triangle | sp.csr_array,
+    J: Triangle | CsrArray,
     h: NDArray[Any],
     levels: Values,
     field: NDArray[Any],
@@ -286,7 +286,7 @@ def _gauge(n_spins: int, seed: int | None) -> NDArray[np.int8]:
     return np.random.default_rng(seed).choice(np.array([-1, 1], dtype=np.int8), n_spins)
 
 
-def _flip(J: sp.csr_array, gauge: NDArray[np.int8]) -> sp.csr_array:
+def _flip(J: CsrArray, gauge: NDArray[np.int8]) -> CsrArray:
     if (gauge == 1).all():
         return J
     flipped = scipy.sparse.csr_array((J.data.copy(), J.indices, J.indptr), shape=J.shape)
@@ -327,13 +327,13 @@ class Quantized:
         ``J`` is within ``step / 2`` of ``step * levels``, entry by entry, and so is ``h``.
     """
 
-    levels: NDArray[np.int16] | sp.csr_array
+    levels: NDArray[np.int16] | CsrArray
     field_levels: NDArray[np.int16]
     step: float
 
 
 def quantize(
-    J: NDArray[Any] | sp.csr_array, h: NDArray[np.float64], *, bits: int, field_bits: int
+    J: NDArray[Any] | CsrArray, h: NDArray[np.float64], *, bits: int, field_bits: int
 ) -> Quantized:
     """Round couplings `J` (CSR, or an array of any shape) and field `h` (n,) to integer levels.
 

@@ -10,20 +10,21 @@ import numbers
 import operator
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, overload
 
 import numpy as np
 import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need it
 
 if TYPE_CHECKING:
-    import scipy.sparse as sp
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
     from cim_hal.errors import CimError
 
 __all__ = [
     "SMALL",
     "Couplings",
+    "CsrArray",
+    "csr",
     "duration",
     "flag",
     "has_bool",
@@ -40,8 +41,86 @@ __all__ = [
     "with_article",
 ]
 
+
+class CsrArray(Protocol):
+    """What the project uses of ``scipy.sparse.csr_array``: scipy comes without types."""
+
+    @property
+    def data(self) -> NDArray[Any]:
+        """The stored entries, row by row."""
+        ...
+
+    @property
+    def indices(self) -> NDArray[np.integer]:
+        """The column of each stored entry."""
+        ...
+
+    @property
+    def indptr(self) -> NDArray[np.integer]:
+        """Where each row begins in `data`, and where the last ends."""
+        ...
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and columns."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The type of the entries."""
+        ...
+
+    @property
+    def nnz(self) -> int:
+        """How many entries are stored."""
+        ...
+
+    @property
+    def T(self) -> CsrArray:
+        """The transpose."""
+        ...
+
+    def astype(self, dtype: DTypeLike, /, *, copy: bool = True) -> CsrArray:
+        """Return it with entries of another type."""
+        ...
+
+    def diagonal(self) -> NDArray[Any]:
+        """Return the diagonal."""
+        ...
+
+    def multiply(self, other: Any, /) -> CsrArray:
+        """Return the product entry by entry."""
+        ...
+
+    def sum(self, axis: int | None = None) -> NDArray[Any]:
+        """Return the sum of the entries, of all or along an axis."""
+        ...
+
+    def toarray(self) -> NDArray[Any]:
+        """Return it as a dense array."""
+        ...
+
+    def __getitem__(self, key: Any, /) -> NDArray[Any]: ...
+    def __neg__(self) -> CsrArray: ...
+    def __add__(self, other: Any, /) -> CsrArray: ...
+    def __sub__(self, other: Any, /) -> CsrArray: ...
+    def __mul__(self, other: Any, /) -> CsrArray: ...
+    def __rmul__(self, other: Any, /) -> CsrArray: ...
+    def __abs__(self) -> CsrArray: ...
+    @overload
+    def __matmul__(self, other: NDArray[Any], /) -> NDArray[Any]: ...
+    @overload
+    def __matmul__(self, other: CsrArray, /) -> CsrArray: ...
+
+
+def csr(*parts: Any, **options: Any) -> CsrArray:
+    """Return ``scipy.sparse.csr_array`` of these arguments, with types."""
+    made: Any = scipy.sparse.csr_array(*parts, **options)
+    return made
+
+
 # float64, or int8 or int16 where couplings are dense
-Couplings: TypeAlias = "NDArray[Any] | sp.csr_array"
+Couplings: TypeAlias = "NDArray[Any] | CsrArray"
 SMALL = (np.int8, np.int16)  # integers that dense couplings may stay
 
 Kind = TypeVar("Kind")

@@ -33,10 +33,9 @@ from cim_hal.model.packed import PackedValues
 from cim_hal.model.triangle import pieces
 
 if TYPE_CHECKING:
-    import scipy.sparse as sp
     from numpy.typing import NDArray
 
-    from cim_hal.model.conversion import Couplings
+    from cim_hal.model.conversion import Couplings, CsrArray
     from cim_hal.model.packed import Values
 
 __all__ = [
@@ -108,7 +107,7 @@ class ExactSums:
             for at, part in self._split(rows):
                 yield at, top, part
 
-    def _sparse(self, J: sp.csr_array) -> Iterator[_Part]:
+    def _sparse(self, J: CsrArray) -> Iterator[_Part]:
         upper = scipy.sparse.csr_array(scipy.sparse.triu(J, 1))
         for at, part in self._split(np.asarray(upper.data)):
             yield at, 0, scipy.sparse.csr_array((part, upper.indices, upper.indptr), shape=J.shape)
@@ -119,7 +118,7 @@ class ExactSums:
 
 
 # Which of the two units, the first row, and a block of the upper triangle.
-_Part: TypeAlias = "tuple[int, int, NDArray[np.float64] | sp.csr_array]"
+_Part: TypeAlias = "tuple[int, int, NDArray[np.float64] | CsrArray]"
 
 
 def check_range(values: Values, h: NDArray[Any], offset: float = 0.0, *, name: str = "J") -> None:

@@ -9,9 +9,9 @@ import numpy as np
 from cim_hal.text import counted
 
 if TYPE_CHECKING:
-    import scipy.sparse as sp
     from numpy.typing import NDArray
 
+    from cim_hal.model.conversion import CsrArray
     from cim_hal.model.ising import IsingModel
 
 __all__ = ["MAX_SPINS", "all_energies", "dense"]
@@ -19,7 +19,7 @@ __all__ = ["MAX_SPINS", "all_energies", "dense"]
 MAX_SPINS = 20
 
 
-def dense(matrix: NDArray[np.float64] | sp.csr_array) -> NDArray[np.float64]:
+def dense(matrix: NDArray[np.float64] | CsrArray) -> NDArray[np.float64]:
     """Return couplings as a dense array."""
     found = matrix if isinstance(matrix, np.ndarray) else matrix.toarray()
     return np.asarray(found, np.float64)

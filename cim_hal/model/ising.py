@@ -23,6 +23,7 @@ from cim_hal.errors import ModelError
 from cim_hal.model.conversion import (
     SMALL,
     Couplings,
+    CsrArray,
     is_sparse,
     is_symmetric,
     real_array,
@@ -141,7 +142,10 @@ class IsingModel:
 
     @classmethod
     def from_couplings(
-        cls, J: ArrayLike | sp.sparray | sp.spmatrix, h: ArrayLike | None = None, offset: float = 0
+        cls,
+        J: ArrayLike | CsrArray | sp.sparray | sp.spmatrix,
+        h: ArrayLike | None = None,
+        offset: float = 0,
     ) -> Self:
         """Make a model from couplings `J` (n, n), dense or scipy-sparse, and field `h` (n,).
 
@@ -157,7 +161,9 @@ class IsingModel:
         return cls(couplings, field, offset)
 
     @classmethod
-    def from_qubo(cls, Q: ArrayLike | sp.sparray | sp.spmatrix, offset: float = 0) -> Self:
+    def from_qubo(
+        cls, Q: ArrayLike | CsrArray | sp.sparray | sp.spmatrix, offset: float = 0
+    ) -> Self:
         r"""Make the model whose energy is :math:`x^T Q x + c` at :math:`x = (1 + \sigma)/2`.
 
         Parameters
@@ -183,7 +189,7 @@ class IsingModel:
         return cls(_hollow(symmetric) * -0.5, -0.5 * row_sums, float(constant))
 
     @classmethod
-    def from_maxcut(cls, W: ArrayLike | sp.sparray | sp.spmatrix) -> Self:
+    def from_maxcut(cls, W: ArrayLike | CsrArray | sp.sparray | sp.spmatrix) -> Self:
         r"""Make the model of MAX-CUT with symmetric weights `W`: :math:`J = -W`.
 
         See Also
@@ -226,7 +232,7 @@ class IsingModel:
         origin = Change(weakref.ref(self), pairs)
         return IsingModel(pairs.put(self.J), field, self.offset, origin)
 
-    def to_qubo(self) -> tuple[NDArray[np.float64] | sp.csr_array, float]:
+    def to_qubo(self) -> tuple[NDArray[np.float64] | CsrArray, float]:
         """Return symmetric ``Q`` (n, n) and ``c`` with ``x @ Q @ x + c`` equal to the energy."""
         off_diagonal = self.J * -2.0
         diagonal = -2.0 * self.h - np.asarray(off_diagonal.sum(axis=1)).ravel()

@@ -20,7 +20,7 @@ from cim_hal.errors import ModelError
 from cim_hal.text import counted, printable
 
 if TYPE_CHECKING:
-    import scipy.sparse as sp
+    from cim_hal.model.conversion import CsrArray
 
 __all__ = [
     "MATRIX_IS_J",
@@ -71,7 +71,7 @@ class TextModel:
 
     layout: str
     reading: str
-    entries: sp.csr_array
+    entries: CsrArray
 
 
 @dataclass(frozen=True)
@@ -334,7 +334,7 @@ class _Entries:
                     hint=f"ends are numbers from {self.base} to {n - 1 + self.base}",
                 )
 
-    def matrix(self, n: int) -> sp.csr_array:
+    def matrix(self, n: int) -> CsrArray:
         """Return the entries on and above the diagonal."""
         if any(min(ends) < 0 for ends in self.ends):
             at = next(at for at, ends in enumerate(self.ends) if min(ends) < 0)

@@ -55,12 +55,12 @@ __all__ = [
 class AmplitudeControlConstants(NamedTuple):
     """Scalars of `controlled`, all of the state's dtype."""
 
-    clip: Any
-    time_step: Any
-    strength: Any
-    error_step: Any
-    most_shrink: Any
-    error_limit: Any
+    clip: float
+    time_step: float
+    strength: float
+    error_step: float
+    most_shrink: float
+    error_limit: float
 
 
 @inlined

@@ -75,12 +75,12 @@ KERR_STEPS = 2
 class BifurcationConstants(NamedTuple):
     """Scalars of the kernels, all of the state's dtype."""
 
-    time_step: Any
-    kerr_step: Any
-    kick: Any
-    heating: Any
-    wall: Any
-    stop: Any
+    time_step: float
+    kerr_step: float
+    kick: float
+    heating: float
+    wall: float
+    stop: float
 
 
 class BifurcationArrays(NamedTuple):

@@ -154,9 +154,9 @@ class Gain(NamedTuple):
         :math:`-\partial_{pL}q` at constant signal.
     """
 
-    inverse: Any
-    slope: Any
-    pump_slope: Any
+    inverse: float
+    slope: float
+    pump_slope: float
 
 
 @inlined

@@ -52,14 +52,14 @@ LEAST_ERROR = 0.01
 class ChaoticFeedbackConstants(NamedTuple):
     """Scalars of `control_feedback`, all of the state's dtype."""
 
-    time_step: Any
-    strength: Any
-    clip: Any
-    error_step: Any
-    target: Any
-    most_shrink: Any
-    error_floor: Any
-    error_limit: Any
+    time_step: float
+    strength: float
+    clip: float
+    error_step: float
+    target: float
+    most_shrink: float
+    error_floor: float
+    error_limit: float
 
 
 @kernel
@@ -148,7 +148,7 @@ class Tanh(NamedTuple):
 
     odd: tuple[Any, ...]
     even: tuple[Any, ...]
-    top: Any
+    top: float
 
 
 # Minimax quotient for float32, from Eigen (`generic_fast_tanh_float`).
@@ -170,10 +170,10 @@ TANH = Tanh(
 class SeparatedFeedbackConstants(NamedTuple):
     """Scalars of `control_separately`, all of the state's dtype."""
 
-    time_step: Any
-    strength: Any
-    clip: Any
-    memory: Any
+    time_step: float
+    strength: float
+    clip: float
+    memory: float
     tanh: Tanh
 
 

@@ -48,27 +48,27 @@ LAMBERT_A, LAMBERT_B, LAMBERT_C = 2 / 21, 3 / 7, 1 / 105
 class MeasureConstants(NamedTuple):
     """Scalars of `measure_pulses`, all of the state's dtype."""
 
-    noise: Any
-    adc_scale: Any
+    noise: float
+    adc_scale: float
     adc: Coder
 
 
 class MoveConstants(NamedTuple):
     """Scalars of `move_pulses`, all of the state's dtype."""
 
-    one: Any
-    vacuum: Any
-    three: Any
-    lambert_a: Any
-    lambert_b: Any
-    lambert_c: Any
-    time_step: Any
-    pump: Any
-    net_gain: Any
-    depletion: Any
-    information: Any
-    kick: Any
-    dac_step: Any
+    one: float
+    vacuum: float
+    three: float
+    lambert_a: float
+    lambert_b: float
+    lambert_c: float
+    time_step: float
+    pump: float
+    net_gain: float
+    depletion: float
+    information: float
+    kick: float
+    dac_step: float
     dac: Coder
 
 

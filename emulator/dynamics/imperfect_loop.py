@@ -50,26 +50,26 @@ _S_SHAPE = 1.5 * math.sqrt(3.0)
 class InjectionErrors(NamedTuple):
     """Scalars of `inject`, of the state's dtype, but the first two, which have the product's."""
 
-    scale: Any
-    accumulator_top: Any
+    scale: float
+    accumulator_top: float
     dac: Coder
-    one: Any
-    swing_per_code: Any
-    noise: Any
-    jitter: Any
-    spill: Any
+    one: float
+    swing_per_code: float
+    noise: float
+    jitter: float
+    spill: float
 
 
 class DetectionErrors(NamedTuple):
     """Scalars of `detect`, of the state's dtype."""
 
-    scale: Any
+    scale: float
     adc: Coder
-    one: Any
-    half: Any
-    offset: Any
-    leakage: Any
-    bend: Any
+    one: float
+    half: float
+    offset: float
+    leakage: float
+    bend: float
 
 
 class NoiseRows(NamedTuple):

@@ -66,13 +66,13 @@ class OscillatorConstants(NamedTuple):
     """Scalars of the kernels, of the state's dtype but for the place in `SATURATIONS`."""
 
     saturation: int
-    coupling: Any
-    drive_top: Any
-    time_step: Any
-    three_steps: Any
-    noise: Any
-    one: Any
-    half: Any
+    coupling: float
+    drive_top: float
+    time_step: float
+    three_steps: float
+    noise: float
+    one: float
+    half: float
 
 
 @inlined

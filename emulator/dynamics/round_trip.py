@@ -61,21 +61,21 @@ class LoopConstants(NamedTuple):
         :math:`\\sqrt{R\\eta_d(1 - R)}`.
     """
 
-    theta_from_mean: Any
-    most_signal: Any
-    field_transmission: Any
-    transmission: Any
-    one: Any
-    vacuum: Any
-    tap: Any
-    field_tap: Any
-    vacuum_record: Any
-    field_passed: Any
-    passed: Any
-    kick: Any
-    adc_scale: Any
+    theta_from_mean: float
+    most_signal: float
+    field_transmission: float
+    transmission: float
+    one: float
+    vacuum: float
+    tap: float
+    field_tap: float
+    vacuum_record: float
+    field_passed: float
+    passed: float
+    kick: float
+    adc_scale: float
     adc: Coder
-    dac_step: Any
+    dac_step: float
     dac: Coder
 
 
@@ -228,10 +228,10 @@ class PulseErrors(NamedTuple):
     `sinh` are `COSH_SERIES` and `SINH_SERIES`.
     """
 
-    pump_exponent: Any
-    most_pump: Any
-    pump_noise: Any
-    outage: Any
+    pump_exponent: float
+    most_pump: float
+    pump_noise: float
+    outage: float
     cosh: tuple[Any, ...]
     sinh: tuple[Any, ...]
 

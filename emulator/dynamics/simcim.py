@@ -47,12 +47,12 @@ def tanh_ramp(knots: int = 33, slope: float = 3.0) -> tuple[float, ...]:
 class SimCimConstants(NamedTuple):
     """Scalars of `move`, all of the state's dtype."""
 
-    time_step: Any
-    coupling: Any
-    noise: Any
-    kept: Any
-    taken: Any
-    wall: Any
+    time_step: float
+    coupling: float
+    noise: float
+    kept: float
+    taken: float
+    wall: float
 
 
 class SimCimArrays(NamedTuple):

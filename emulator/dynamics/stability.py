@@ -128,7 +128,7 @@ class LoopFilter(NamedTuple):
     vectors: NDArray[Any]
     parts: NDArray[Any]
     withheld: NDArray[Any]
-    rate: Any
+    rate: float
     direct: float
     slow: NDArray[Any]
     excess: NDArray[Any]

@@ -44,19 +44,19 @@ __all__ = ["TruncatedWigner", "WaveBlock"]
 class RateConstants(NamedTuple):
     """Scalars of `increment_waves`, all of the state's dtype."""
 
-    time_step: Any
-    net_c: Any
-    net_s: Any
+    time_step: float
+    net_c: float
+    net_s: float
 
 
 class FlowConstants(NamedTuple):
     """Scalars of `lone_flow`, all of the state's dtype."""
 
-    one: Any
-    gain_c: Any
-    gain_s: Any
-    depletion_c: Any
-    depletion_s: Any
+    one: float
+    gain_c: float
+    gain_s: float
+    depletion_c: float
+    depletion_s: float
 
 
 class KickConstants(NamedTuple):
@@ -66,10 +66,10 @@ class KickConstants(NamedTuple):
     part `after` behind them.
     """
 
-    coupling: Any
-    noise: Any
-    before: Any
-    after: Any
+    coupling: float
+    noise: float
+    before: float
+    after: float
 
 
 class Kicks(NamedTuple):

@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, Self
 import numpy as np
 import scipy.sparse as sp
 
+from cim_hal.model.conversion import CsrArray, csr
 from qnn_train.arguments import as_bits
 from qnn_train.arrays import ArrayLike, BitArray, FloatArray, IntArray
 from qnn_train.errors import AssemblyError
@@ -153,7 +154,7 @@ class Affine:
         return Affine(self.constant // shared, terms)
 
 
-def stack(functions: Sequence[Affine], n_bits: int) -> tuple[sp.csr_array, FloatArray]:
+def stack(functions: Sequence[Affine], n_bits: int) -> tuple[CsrArray, FloatArray]:
     """Return ``A`` (m, n_bits) and ``c`` (m,) with the values of the functions ``A @ x + c``."""
     rows = np.repeat(np.arange(len(functions)), [len(f.terms) for f in functions])
     columns = np.array([bit for f in functions for bit in f.terms], dtype=np.int64)
@@ -161,7 +162,7 @@ def stack(functions: Sequence[Affine], n_bits: int) -> tuple[sp.csr_array, Float
     shape = (len(functions), n_bits)
     matrix = sp.csr_array(sp.coo_array((values, (rows, columns)), shape=shape))
     matrix.eliminate_zeros()
-    return matrix, np.array([f.constant for f in functions], dtype=np.float64)
+    return csr(matrix), np.array([f.constant for f in functions], dtype=np.float64)
 
 
 Reduction = Literal["rosenberg", "one-hot"]

@@ -19,6 +19,7 @@ import numpy as np
 import scipy.sparse as sp  # noqa: TC002  `checked` reads annotations
 
 from cim_hal import IsingModel
+from cim_hal.model.conversion import CsrArray  # noqa: TC001  `checked` reads annotations
 from qnn_train.arguments import checked
 from qnn_train.arrays import ArrayLike
 from qnn_train.errors import AssemblyError
@@ -154,7 +155,7 @@ def spins_needed(
 
 
 @checked
-def dynamic_range(Q: ArrayLike | sp.sparray) -> float:
+def dynamic_range(Q: ArrayLike | CsrArray | sp.sparray) -> float:
     """Return the largest over the smallest number of the Ising form of a QUBO; 1 if it has none.
 
     Fields and couplings together, zeros apart. A machine that has one scale for all needs at least

@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 import scipy.sparse as sp
 
-from cim_hal.model.conversion import with_article
+from cim_hal.model.conversion import CsrArray, csr, with_article
 from cim_hal.text import counted
 from qnn_train.arguments import as_bits, check_whole, checked
 from qnn_train.arrays import ArrayLike, FloatArray, IntArray, NDArray
@@ -49,7 +49,7 @@ class LinearConstraints:
         Shapes that differ, a number that is not finite, or an equality without a variable.
     """
 
-    A: Any
+    A: CsrArray
     b: FloatArray
 
     def __post_init__(self) -> None:
@@ -68,7 +68,7 @@ class LinearConstraints:
     @classmethod
     def none(cls, n_bits: int) -> Self:
         """No equality on `n_bits` bits."""
-        return cls(sp.csr_array((0, n_bits)), np.zeros(0))
+        return cls(csr((0, n_bits)), np.zeros(0))
 
     def __len__(self) -> int:
         return len(self.b)
@@ -201,7 +201,7 @@ class Qcbo:
     @classmethod
     def from_arrays(
         cls,
-        Q: ArrayLike | sp.sparray,
+        Q: ArrayLike | CsrArray | sp.sparray,
         c: ArrayLike | None = None,
         constant: float = 0.0,
         *,
@@ -252,7 +252,7 @@ class Qcbo:
         multiplied = (self.products.penalty(x) == 0).all(axis=-1)
         return equal & multiplied & (self.gates.penalty(x) == 0).all(axis=-1)
 
-    def penalized(self, weight: float) -> tuple[sp.csr_array, float]:
+    def penalized(self, weight: float) -> tuple[CsrArray, float]:
         """Return the classical penalty form, Q (n, n), symmetric CSR, and a constant.
 
         Objective plus `weight` times the sum of ‖Ax - b‖², Rosenberg's polynomials and the bits
@@ -277,7 +277,7 @@ class Qcbo:
         pairs = sp.csr_array(sp.coo_array((values, (rows, columns)), shape=self.Q.shape))
         quadratic = sp.csr_array(self.Q) + weight * (A.T @ A + 0.5 * (pairs + pairs.T))
         diagonal = sp.diags_array(self.c + weight * linear)
-        return sp.csr_array(quadratic + diagonal), self.constant + weight * float(b @ b)
+        return csr(quadratic + diagonal), self.constant + weight * float(b @ b)
 
 
 def squared_norm(M: Any, r: FloatArray) -> tuple[Any, FloatArray, float]:
@@ -378,9 +378,7 @@ class Parts:
             Q,
             c,
             constant,
-            equalities=LinearConstraints(
-                sp.csr_array(sp.vstack(rows, format="csr")), np.concatenate(right)
-            ),
+            equalities=LinearConstraints(csr(sp.vstack(rows, format="csr")), np.concatenate(right)),
             products=Products(np.concatenate(products)),
             gates=Gates(np.concatenate(gates)),
         )

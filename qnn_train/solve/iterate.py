@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 __all__ = ["Iterate", "restored", "to_arrays"]
 
 
-StateT = TypeVar("StateT")
+StateT_co = TypeVar("StateT_co", bound="DataclassInstance", covariant=True)
 
 
 @dataclass(frozen=True, eq=False)
-class Iterate(Generic[StateT]):
+class Iterate(Generic[StateT_co]):
     """One step of a solver, as the caller sees it.
 
     Attributes
@@ -57,7 +57,7 @@ class Iterate(Generic[StateT]):
     infeasibility: float
     gap: float
     bound: float
-    state: StateT
+    state: StateT_co
 
 
 SavedT = TypeVar("SavedT", bound="DataclassInstance")

@@ -20,11 +20,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import scipy.sparse as sp
 
+from cim_hal.model.conversion import CsrArray, csr
 from qnn_train.arguments import checked
 from qnn_train.arrays import Array, ArrayLike, BitArray, FloatArray, IntArray
 from qnn_train.errors import TrainingError
@@ -57,8 +58,8 @@ class LiftedProblem:
 
     C: FloatArray
     objective_scale: float
-    H: Any
-    R: Any
+    H: CsrArray
+    R: CsrArray
 
     @classmethod
     def lift(cls, qcbo: Qcbo) -> Self:
@@ -69,7 +70,7 @@ class LiftedProblem:
         norm = float(np.linalg.norm(C)) or 1.0
         R = _rosenberg(qcbo.products, len(C))
         if len(qcbo.gates):
-            R = sp.vstack([R, _gates(qcbo.gates, len(C))], format="csr")
+            R = csr(sp.vstack([R, _gates(qcbo.gates, len(C))]))
         return cls(C / norm, norm, _rank_one(qcbo.equalities), R)
 
     @property
@@ -129,18 +130,18 @@ class LiftedProblem:
         return self.size**2 * self.squared_norm()
 
     @cached_property
-    def _pattern(self) -> tuple[IntArray, Any]:
+    def _pattern(self) -> tuple[IntArray, CsrArray]:
         """Where 𝒜ᵀz may differ from 0, in flat positions, and what z does there (CSR)."""
         squares = _outer_rows(self.H)
         rows = sp.vstack([squares, self.R], format="csr") if self.R.shape[0] else squares
         columns = sp.csc_array(rows)
         where = np.flatnonzero(np.diff(columns.indptr))
-        return where, sp.csr_array(columns[:, where].T)
+        return where, csr(columns[:, where].T)
 
     @cached_property
     def _products(self) -> tuple[Array, Array, Array]:
         """Row, places (2, nnz) and value of every entry of R."""
-        entries = self.R.tocoo()
+        entries = sp.coo_array(self.R)
         places = np.divmod(entries.coords[1].astype(np.int64), self.size)
         return entries.coords[0], np.array(places), entries.data
 
@@ -161,7 +162,7 @@ def with_one(atom: ArrayLike) -> FloatArray:
     return np.concatenate([[1.0], np.asarray(atom, dtype=np.float64)])
 
 
-def _outer_rows(H: Any) -> Any:
+def _outer_rows(H: CsrArray) -> CsrArray:
     """Return the matrices hhᵀ of all rows h, flattened; CSR, shape (m, p²)."""
     size = H.shape[1]
     lengths = np.diff(H.indptr)
@@ -171,16 +172,16 @@ def _outer_rows(H: Any) -> Any:
     i, j = H.indices[starts + first].astype(np.int64), H.indices[starts + second]
     values = H.data[starts + first] * H.data[starts + second]
     rows = np.repeat(np.arange(H.shape[0]), lengths**2)
-    return sp.csr_array(sp.coo_array((values, (rows, i * size + j)), (H.shape[0], size**2)))
+    return csr(sp.coo_array((values, (rows, i * size + j)), (H.shape[0], size**2)))
 
 
-def _rank_one(equalities: LinearConstraints) -> Any:
+def _rank_one(equalities: LinearConstraints) -> CsrArray:
     rows = sp.hstack([sp.csr_array(-equalities.b[:, None]), equalities.A], format="csr")
     norms = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1)).ravel())
-    return sp.csr_array(rows.multiply(1.0 / norms[:, None]))
+    return csr(rows.multiply(1.0 / norms[:, None]))
 
 
-def _rosenberg(products: Products, size: int) -> Any:
+def _rosenberg(products: Products, size: int) -> CsrArray:
     """Rows x_i x_j - 2 x_i y - 2 x_j y + 3 y, the last on the diagonal."""
     i, j, y = (1 + column for column in products.bits.T)
     entries = [(i, j, 0.5), (i, y, -1.0), (j, y, -1.0), (y, y, 1.5)]
@@ -188,7 +189,7 @@ def _rosenberg(products: Products, size: int) -> Any:
     return _symmetric([(a, b, np.full(len(i), value) / norm) for a, b, value in entries], size)
 
 
-def _gates(gates: Gates, size: int) -> Any:
+def _gates(gates: Gates, size: int) -> CsrArray:
     """Rows r (1 - g) where the gate opens at 1, r g where it opens at 0."""
     r, g, opens = gates.bits.T
     r, g = 1 + r, 1 + g
@@ -196,7 +197,7 @@ def _gates(gates: Gates, size: int) -> Any:
     return _symmetric([(r, r, 0.5 * opens / norm), (r, g, (0.5 - opens) / norm)], size)
 
 
-def _symmetric(entries: list[tuple[IntArray, IntArray, FloatArray]], size: int) -> Any:
+def _symmetric(entries: list[tuple[IntArray, IntArray, FloatArray]], size: int) -> CsrArray:
     """Rows with the k-th value of each entry at (a_k, b_k) and at (b_k, a_k)."""
     values, rows, columns = [], [], []
     for first, second, value in entries:
@@ -207,7 +208,7 @@ def _symmetric(entries: list[tuple[IntArray, IntArray, FloatArray]], size: int) 
     where = (np.concatenate(rows), np.concatenate(columns))
     count = len(entries[0][2])
     data = np.concatenate(values)
-    return sp.csr_array(sp.coo_array((data, where), shape=(count, size * size)))
+    return csr(sp.coo_array((data, where), shape=(count, size * size)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import numpy as np
 
@@ -42,6 +42,9 @@ from qnn_train.solve import (
 from qnn_train.solve.all_images import Rule
 from qnn_train.solve.qcgd import ConicProgram
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 __all__ = [
     "METHODS",
     "AllImages",
@@ -57,7 +60,7 @@ __all__ = [
     "train",
 ]
 
-Iterates: TypeAlias = Iterator[Iterate[Any]]
+Iterates: TypeAlias = "Iterator[Iterate[DataclassInstance]]"
 
 
 class Method(Protocol):
@@ -333,7 +336,7 @@ class TrainingStep:
         Number of different networks seen.
     """
 
-    iterate: Iterate[Any]
+    iterate: Iterate[DataclassInstance]
     best: Candidate
     candidates: int
     _extractor: Extractor = field(repr=False)

@@ -25,11 +25,11 @@ from cim_hal.protocol.wire.messages.couplings import CouplingSpec
 from cim_hal.text import counted
 
 if TYPE_CHECKING:
-    import scipy.sparse as sp
     from numpy.typing import NDArray
 
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.lowering import Lowering
+    from cim_hal.model.conversion import CsrArray
     from cim_hal.model.pairs import Pairs
     from cim_hal.protocol.wire.messages.couplings import CouplingRef
 
@@ -247,7 +247,7 @@ class Couplings:
         J = self.triangle().dense(np.float64) if self.is_dense else self._matrix()
         return IsingModel(J, self.field())
 
-    def _matrix(self) -> sp.csr_array:
+    def _matrix(self) -> CsrArray:
         rows, columns, values = self.entries()
         both = np.concatenate([rows, columns]), np.concatenate([columns, rows])
         doubled = np.concatenate([values, values]).astype(np.float64)
@@ -369,7 +369,7 @@ def _merged(n_spins: int, old: Entries, new: Entries) -> Entries:
     return joined[order] // n_spins, joined[order] % n_spins, values[order]
 
 
-def _read_csr(n_spins: int, indices: list[NDArray[Any]], values: NDArray[Any]) -> sp.csr_array:
+def _read_csr(n_spins: int, indices: list[NDArray[Any]], values: NDArray[Any]) -> CsrArray:
     starts, columns = indices
     # Checked by hand: scipy trusts row starts that point outside.
     ordered = starts[0] == 0 and starts[-1] == len(columns) and (np.diff(starts) >= 0).all()

@@ -88,7 +88,7 @@ def _taken(kind: str) -> set[str]:
     """Return which of the wrong values are right by an annotation."""
     words = {
         "None": {"None"}, "bool": {"bool"}, "str": {"text"}, "Array": {"array", "nan", "bool"},
-        "sparray": {"sparse"}, "Any": set(WRONG),
+        "sparray": {"sparse"}, "CsrArray": {"sparse"}, "Any": set(WRONG),
     }  # fmt: skip
     return set().union(*(values for word, values in words.items() if word in kind))
 
