@@ -17,6 +17,7 @@ from cim_hal.study.job_factors import (
     is_of_machine,
 )
 from cim_hal.study.rows import SMALLEST_TARGET
+from cim_hal.text import counted
 from cim_hal.toml_files import did_you_mean
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def _check_runs(runs: int, capabilities: Capabilities) -> None:
     if runs > capabilities.max_runs:
         raise StudyError(
             f"repeat.runs = {runs}: a job of {capabilities.name} has at most "
-            f"{capabilities.max_runs} runs"
+            f"{counted(capabilities.max_runs, 'run')}"
         )
 
 
@@ -127,7 +128,7 @@ def _check_lowering(study: Study, instance: Instance, capabilities: Capabilities
         try:
             lower_by(str(policy), model, capabilities, bits=n_bits)
         except CimError as error:
-            at = f"lowering = {policy}" + (f" at {n_bits} bits" if n_bits else "")
+            at = f"lowering = {policy}" + (f" at {counted(n_bits, 'bit')}" if n_bits else "")
             what = f"factor {at}: {instance.name}: {error.message}"
             raise StudyError(what, hint=error.hint) from None
 
