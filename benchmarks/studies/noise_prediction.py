@@ -114,9 +114,21 @@ def said_by(rule: NDArray[np.float64], at: Cell) -> float:
     return float(np.exp(rule @ [1, np.log(gain), np.log(degree)]))
 
 
-def interval(values: NDArray[np.float64]) -> str:
+def resampled_rules(fitted: dict[Cell, Curve]) -> NDArray[np.float64]:
+    """Return the rules of bootstrap samples of the graphs of the fit."""
+    rng, found = np.random.default_rng(0), []
+    for _ in range(SAMPLES):
+        n = FIT["graphs"]
+        draw = {degree: rng.integers(n, size=n) for degree in FIT["degrees"]}
+        sample = {at: {s: p[draw[at[0]]] for s, p in c.items()} for at, c in fitted.items()}
+        found.append(rule_of(sample))
+    return np.array(found)
+
+
+def interval(values: NDArray[np.float64], digits: int = 1) -> str:
     """Return the middle 95 % of bootstrap samples."""
-    return "[{:.1f}, {:.1f}]".format(*np.quantile(values, [0.025, 0.975], method="nearest"))
+    low, high = np.quantile(values, [0.025, 0.975], method="nearest")
+    return f"[{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def fit(out: Path) -> tuple[NDArray[np.float64], float]:
@@ -128,8 +140,10 @@ def fit(out: Path) -> tuple[NDArray[np.float64], float]:
     rule = rule_of(fitted)
     total = {noise: sum(c[noise].mean() for c in fitted.values()) for noise in LEVELS}
     one = max(total, key=lambda noise: total[noise])
-    c, a, b = np.exp(rule[0]), *rule[1:]
-    print(f"noise = {c:.3f} gain^{a:.2f} degree^{b:.2f}; one noise for all: {one:g}")
+    names = ("log of the factor", "exponent of the gain", "exponent of the degree")
+    for name, value, each in zip(names, rule, resampled_rules(fitted).T, strict=True):
+        print(f"{name}: {value:.2f} {interval(each, 2)}")
+    print(f"one noise for all: {one:g}")
     return rule, one
 
 

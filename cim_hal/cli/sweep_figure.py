@@ -103,12 +103,12 @@ def _of_other_figures(summary: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _varied(summary: dict[str, Any]) -> list[str]:
-    """Return the factors with more than one level, that of a cliff first; else the first of all."""
-    points = summary["points"]
-    names = list(points[0]["factors"])
-    cliffs = [found["factor"] for found in summary["cliffs"]]
-    ordered = sorted(names, key=lambda name: name not in cliffs)
-    return [n for n in ordered if len({p["factors"][n] for p in points}) > 1] or names[:1]
+    """Return the factors with several levels: that of a cliff first, names last; else any."""
+    points, cliffs = summary["points"], [found["factor"] for found in summary["cliffs"]]
+    levels = {name: {point["factors"][name] for point in points} for name in points[0]["factors"]}
+    names = [name for name, found in levels.items() if len(found) > 1]
+    is_named = {name: Scale.of(summary, name).is_text for name in names}
+    return sorted(names, key=lambda name: (name not in cliffs, is_named[name])) or [*levels][:1]
 
 
 def _groups(points: Points, scales: Sequence[Scale]) -> list[tuple[str, Points]]:

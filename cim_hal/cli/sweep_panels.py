@@ -154,7 +154,7 @@ class Scale:
             axis.set_xscale("log")
             axis.minorticks_off()
         along = self._along
-        margin = 0.07 * float(np.ptp(along)) or 0.5
+        margin = 0.5 if self.is_text else 0.07 * float(np.ptp(along)) or 0.5
         ends = np.array([along.min() - margin, along.max() + margin])
         axis.set_xlim(*(np.exp(ends) if self.is_log else ends))
         texts = [self.text(level) for level in self.levels]

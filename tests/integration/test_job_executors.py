@@ -28,6 +28,7 @@ def test_processes_make_the_same_rows(alone, tmp_path):
     assert rows_of(tmp_path / "out") == rows
 
 
+@pytest.mark.slow
 def test_workers_of_dask_make_the_same_rows_and_a_job_that_fails_ends_the_study(alone, tmp_path):
     distributed = pytest.importorskip("distributed", reason="the extra dask is not installed")
     file, rows = alone

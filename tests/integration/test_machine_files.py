@@ -139,6 +139,7 @@ def test_members_of_a_pool_and_sessions_of_a_loop_have_it(endpoint):
     assert (here.record.notes["asked.gain"], there.record.notes["asked.gain"]) == (0.25, 0.125)
 
 
+@pytest.mark.slow
 def test_copies_of_a_machine_in_processes_have_it():
     with DevicePool.local("bench.toml", machines=2, options={"port": 7, "dry": True}) as pool:
         records = [samples.record for samples in pool.map([PAIR] * 4)]

@@ -23,8 +23,8 @@ runs = 16
     ("change", "says"),
     [
         (('"max"', '"maxi"'), "lowering = 'maxi' (one of max, quantile"),
-        (('"max"', "8"), "factors.lowering: 8 is not the name of a policy"),
-        (("[8]", '["max"]'), "factors.coupling_bits: 'max' is not a number"),
+        (('"max"', "8"), "factors.lowering[0] = 8: it should be the name of a policy"),
+        (("[8]", '["max"]'), "factors.coupling_bits[0] = 'max': it should be a number"),
         (("[8]", "[8]\n[[cliff]]\nfactor = 'lowering'\nthreshold = 0.5"), "needs two numbers"),
         (("n = 12", "n = 25"), "factor lowering = mutation at 8 bits: sk-25-0.0: the optimum of"),
     ],

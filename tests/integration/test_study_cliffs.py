@@ -70,6 +70,7 @@ def check(found, fine) -> None:
     assert found["fails"] == fine["fails"] == "above"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("study", [SAMPLED, TRAINED], ids=["sample", "train"])
 def test_a_cliff_of_each_figure_holds_that_of_a_fine_grid_and_the_true_one_at_a_fifth_of_its_runs(
     tmp_path, monkeypatch, study

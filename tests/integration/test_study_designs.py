@@ -8,6 +8,8 @@ import re
 import pytest
 from studies import STUDY, rows_of, summary_of
 
+from cim_hal.errors import StudyError
+from cim_hal.study import run_study
 from cim_hal.study.plan import read_study
 
 GRID = "coupling_bits = [2, 8]\nround_trips = [40, 200]\n"
@@ -148,6 +150,7 @@ groups = {ab = ["b.txt", "a.txt"]}
 family = [
   {kind = "sk", n = 8, count = 3},
   {kind = "maxcut", n = [8, 6], count = 2},
+  {kind = "planted", n = 21, count = 1},
 ]
 [machine]
 device = "emulator-mean-field"
@@ -172,11 +175,11 @@ def test_kinds_of_models_are_levels_with_points_cliffs_and_verdicts_of_their_own
     status, said, err = run("sweep", str(study), "--out", str(out), "--json")
     assert status == 0, err
     summary, rows = json.loads(said), rows_of(out)
-    sizes = {"ab": 2, "c.txt": 1, "sk-8": 3, "maxcut-8": 2, "maxcut-6": 2}
+    sizes = {"ab": 2, "c.txt": 1, "sk-8": 3, "maxcut-8": 2, "maxcut-6": 2, "planted-21": 1}
     for point in summary["points"]:
         assert point["n_instances"] == sizes[point["factors"]["model"]]
         assert point["families"] == []
-        assert "rounded" in point
+        assert ("rounded" in point) == (point["factors"]["model"] != "planted-21")  # too large
     assert [cliff["at"]["model"] for cliff in summary["cliffs"]] == list(sizes)
     compared = {(v["factor"], v["at"]["model"]) for v in summary["verdicts"]}
     assert compared == {("coupling_bits", kind) for kind, n in sizes.items() if n > 1}
@@ -184,15 +187,14 @@ def test_kinds_of_models_are_levels_with_points_cliffs_and_verdicts_of_their_own
 
     lines = (out / "rows.jsonl").read_text().splitlines(keepends=True)
     (out / "rows.jsonl").write_text("".join(lines[:7]))
-    assert run("sweep", str(study), "--out", str(out), "--resume")[0] == 0
+    run_study(study, out, resume=True)
     assert rows_of(out) == rows
     assert "the same spins" in run("sweep", "--row", "9", str(out))[1]
     wrong = json.loads(lines[0])
     wrong["factors"]["model"] = "sk-8"
     (out / "rows.jsonl").write_text("".join([json.dumps(wrong) + "\n", *lines[1:]]))
-    status, _, err = run("sweep", str(study), "--out", str(out), "--resume")
-    assert status == 2
-    assert "not of this study" in err
+    with pytest.raises(StudyError, match="not of this study"):
+        run_study(study, out, resume=True)
 
 
 def test_a_kind_has_the_figures_of_a_study_of_its_own_and_is_tuned_on_its_own(run, study, tmp_path):
@@ -203,10 +205,8 @@ def test_a_kind_has_the_figures_of_a_study_of_its_own_and_is_tuned_on_its_own(ru
     assert status == 0, err
     found = {}
     for name in ("study", "one"):
-        out = str(tmp_path / name)
-        status, said, err = run("sweep", str(tmp_path / f"{name}.toml"), "--out", out, "--json")
-        assert status == 0, err
-        found[name] = json.loads(said)["points"]
+        out = tmp_path / name
+        found[name] = run_study(tmp_path / f"{name}.toml", out)["points"]
     of_kind = [each for each in found["study"] if each["factors"].pop("model") == "sk-8"]
     clocks = {"device_s", "run_s", "tts", "tts_low", "tts_high"}
     for one, other in zip(of_kind, found["one"], strict=True):

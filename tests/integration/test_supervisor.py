@@ -69,13 +69,13 @@ def test_a_driver_that_dies_at_its_first_start_is_not_served(deaths):
 
 def test_a_stopped_process_is_a_hang(deaths):
     deaths()
-    driver = driver_process("Mortal", hang_s=1.0)
+    driver = driver_process("Mortal", hang_s=3.0)
     with open_device(driver) as device:
         job = device.submit(PAIR, LONG, n_runs=1000)
         wait_for(lambda: n_runs_of(device) == 1)
         stopped = driver.pid
         os.kill(stopped, signal.SIGSTOP)
-        with pytest.raises(DriverFaultError, match=r"no sign of life for 1 s"):
+        with pytest.raises(DriverFaultError, match=r"no sign of life for 3 s"):
             job.result(timeout_s=20)
         assert not is_alive(stopped)
         assert device.sample(PAIR).best_energy == -1.0

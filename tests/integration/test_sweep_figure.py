@@ -76,7 +76,7 @@ CASES = {
     "all zero": changed(summary_at(NOISY), success_probability=0.0, low=0.0),
     "names": summary_at({"device": ["emulator", f"tcp://{'laboratory.' * 9}org:5555", "c$^$"]}),
     "long": summary_at(
-        {f"imperfections.{'very_' * 9}long": [1e-9, 1e5], "noise": [k + 1 / 3 for k in range(9)]}
+        {f"imperfections.{'very_' * 9}long": [1e-9, 1e5], "noise": [k + 1 / 3 for k in range(4)]}
     ),
     "near": summary_at({"noise": [0, 1, 1.01, 1.02, 1.03, 1.04, 5], "bits": [2, 4]}),
     "a region": summary_at(
@@ -175,6 +175,13 @@ def test_bands_never_lie_on_one_another(name, panels):
     bands = [sum(isinstance(one, PolyCollection) for one in axis.collections) for axis in axes]
     assert bands == [int(panels > 1)] * panels
     assert len({axis.get_ylim() for axis in axes}) == 1
+
+
+def test_numbers_are_across_before_names_and_a_cliff_before_both():
+    levels = {"model": ["sk-8", "cubic-8"], "bits": [2, 4], "noise": [0, 3]}
+    cliff = {"factor": "noise", "figure": "r99", "at": {}}
+    for cliffs, name in (([], "bits"), ([cliff], "noise (quadrature X)")):
+        assert drawn(summary_at(levels, cliffs=cliffs)).subfigs[0].axes[0].get_xlabel() == name
 
 
 def test_a_cliff_is_drawn_where_its_curve_crosses_the_threshold():

@@ -211,10 +211,8 @@ def euler(J: np.ndarray, *, A: float, xi: float, j: float, pumps, dt: float, run
     return c
 
 
-@pytest.mark.parametrize(
-    ("gain", "loss", "stated"),
-    [pytest.param(0.5, 0.0, 0.776, marks=pytest.mark.slow), (0.8, 0.4, 0.930)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("gain", "loss", "stated"), [(0.5, 0.0, 0.776), (0.8, 0.4, 0.930)])
 def test_a_moebius_ladder_is_cut_as_often_as_by_an_independent_integrator(
     shared_dir, gain, loss, stated
 ):

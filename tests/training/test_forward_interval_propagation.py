@@ -85,6 +85,7 @@ SPLINES = {
     "vote of steps": Architecture((Layer(2, 2, BINARY, bias_code(0), UNEQUAL),), None),
 }
 NETWORKS = SIGNS | SPLINES
+QUICK = {*SIGNS, "relu", "leaky relu", "steps", "codebooks", "vote of odd steps", "relu after sign"}
 LOSSES = {
     "squared": SquaredLoss(1.5),
     "zero-one": ZeroOneLoss(),
@@ -227,7 +228,10 @@ def test_every_network_loss_and_reduction_is_among_the_small_programs():
     assert {reduction for _, _, reduction in everything} == {"rosenberg", "one-hot"}
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize(
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS],
+)
 def test_any_activation_code_depth_and_loss_is_exact(name):
     architecture = NETWORKS[name]
     for loss, inputs, reduction in small_programs(name):

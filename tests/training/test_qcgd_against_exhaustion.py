@@ -28,7 +28,13 @@ def best_feasible_atom(qcbo: Qcbo, n_steps: int, rule: FixedDual | None = None) 
     return float(qcbo.objective(feasible).min()) if len(feasible) else np.inf
 
 
-@pytest.mark.parametrize("rule", [None, FixedDual(PENALTY)], ids=["bounded dual", "fixed dual"])
+@pytest.mark.parametrize(
+    "rule",
+    [
+        pytest.param(None, id="bounded dual"),
+        pytest.param(FixedDual(PENALTY), id="fixed dual", marks=pytest.mark.slow),
+    ],
+)
 def test_the_best_feasible_atom_is_optimal(rule):
     rng = np.random.default_rng(2506)
     programs = [random_program(rng) for _ in range(N_PROGRAMS)]

@@ -13,6 +13,11 @@ NAMES = [
     for driver in registered_drivers()
     if driver.factory.startswith("emulator.dynamics.") and driver.name != "emulator-gaussian"
 ]
+# The kernel of each for real couplings is compiled for a second: quick tests take two.
+WITH_REAL_COUPLINGS = [
+    name if name in {"emulator-cac", "emulator-dsb"} else pytest.param(name, marks=pytest.mark.slow)
+    for name in NAMES
+]
 
 
 def test_the_algorithms_are_found():
@@ -29,7 +34,7 @@ def test_an_entry_point_gives_the_algorithm_of_that_name(name):
     assert capabilities == make_driver(name).describe()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", WITH_REAL_COUPLINGS)
 def test_scaling_couplings_and_field_changes_no_spin(name, amplitudes_of):
     rng = np.random.default_rng(6)
     upper = np.triu(rng.normal(size=(30, 30)), 1)
@@ -42,7 +47,7 @@ def test_scaling_couplings_and_field_changes_no_spin(name, amplitudes_of):
     np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", WITH_REAL_COUPLINGS)
 def test_couplings_a_thousandfold_apart_leave_amplitudes_finite(name, amplitudes_of):
     rng = np.random.default_rng(7)
     scale = 10.0 ** rng.uniform(0, 3, 50)

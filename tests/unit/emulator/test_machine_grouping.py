@@ -62,9 +62,9 @@ FORMS = {
 
 
 def _cases():
-    """All dynamics by all forms; each form is compiled anew, and quick tests take it once."""
+    """All dynamics by all forms; each form is compiled anew: quick tests have two of dense ones."""
     for dynamics, form in product(PHYSICAL + WATCHED, FORMS):
-        is_quick = form == "integers" or dynamics is PHYSICAL[0]
+        is_quick = form == "integers" or (dynamics is PHYSICAL[0] and form == "reals")
         marks = () if is_quick else pytest.mark.slow
         yield pytest.param(dynamics, form, marks=marks, id=f"{dynamics}-{form}")
 

@@ -27,10 +27,9 @@ RINGS = ["emulator-100", "emulator-2000", "emulator-100k"]
 SEVERAL = ["emulator", "emulator-100", "emulator-mean-field"]  # of each kind, for the fast tests
 
 
-def slow_but_several(names: list[str]) -> list[Any]:
-    """Names; those of other presets than `SEVERAL` are for the slow tests."""
-    others = set(NAMES) - set(SEVERAL)
-    return [pytest.param(n, marks=pytest.mark.slow) if n in others else n for n in names]
+def slow_but(several: list[str], names: list[str]) -> list[Any]:
+    """Names; those that are not among several are for the slow tests."""
+    return [n if n in several else pytest.param(n, marks=pytest.mark.slow) for n in names]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -66,7 +65,7 @@ def test_a_machine_of_other_bits_runs_as_one(name):
     assert samples.best_energy == -1.75
 
 
-@pytest.mark.parametrize("name", slow_but_several(ALL_MACHINES))
+@pytest.mark.parametrize("name", slow_but([*SEVERAL, "emulator-dsb"], ALL_MACHINES))
 def test_the_listed_ground_states_of_20_spins_are_found_in_every_job(name, shared_dir, energies_of):
     with np.load(shared_dir / "instances/sk/SK1_N20.npz") as archive:
         weights, listed = archive["W"], archive["listed_ground_energies"]
@@ -135,7 +134,7 @@ def test_a_record_that_contradicts_itself_is_refused(options):
         replace(PRESETS["emulator-100"], **options)
 
 
-@pytest.mark.parametrize("name", slow_but_several(NAMES))
+@pytest.mark.parametrize("name", slow_but(["emulator", "emulator-mean-field"], NAMES))
 def test_all_small_cubic_graphs_are_cut_at_their_maximum(name, shared_dir, energies_of):
     graphs = json.loads((shared_dir / "instances/small/cubic_and_moebius.json").read_text())
     driver = make_driver(name)

@@ -44,6 +44,7 @@ def test_the_listed_ground_states_of_20_spins_are_found_in_every_job(shared_dir,
         assert energies_of(driver, model, n_runs=32, round_trips=1000).min() == energy
 
 
+@pytest.mark.slow
 def test_all_small_cubic_graphs_are_cut_at_their_maximum(shared_dir, energies_of):
     graphs = json.loads((shared_dir / "instances/small/cubic_and_moebius.json").read_text())
     driver = make_driver(NAME)
