@@ -31,7 +31,9 @@ def counted(number: float | str, noun: str, form: str = "") -> str:
     shown = format(number, form)
     if shown == "1":
         return f"1 {noun}"
-    return f"{shown} {noun[:-1]}ies" if noun[-2:] in {"gy", "ry"} else f"{shown} {noun}s"
+    if noun.endswith(("gy", "ry")):
+        return f"{shown} {noun[:-1]}ies"
+    return f"{shown} {noun}{'es' if noun.endswith('ss') else 's'}"
 
 
 def html_table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from cim_hal import Capabilities
+from cim_hal.text import counted
 from emulator.converters import Converter
 from emulator.dynamics.mean_field import MeanField
 from emulator.dynamics.measurement_feedback import MeasurementFeedback
@@ -112,7 +113,10 @@ class Preset:
 
     def __post_init__(self) -> None:
         if self.pulses is not None and self.pulses < self.max_spins:
-            raise ValueError(f"{self.name}: {self.max_spins} spins, but {self.pulses} pulses")
+            raise ValueError(
+                f"{self.name}: {counted(self.max_spins, 'spin')}, but "
+                f"{counted(self.pulses, 'pulse')}"
+            )
         unknown = set(self.published) - set(NUMBERS)
         if unknown:
             raise ValueError(f"{self.name}: no machine has {', '.join(sorted(unknown))}")

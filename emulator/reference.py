@@ -28,6 +28,7 @@ from scipy.integrate import solve_ivp
 from scipy.linalg import get_lapack_funcs, schur
 from scipy.sparse.linalg import LinearOperator, gmres
 
+from cim_hal.text import counted
 from emulator.dynamics.gaussian import GaussianFeedback
 from emulator.dynamics.positive_p import PositiveP
 from emulator.dynamics.wigner import TruncatedWigner
@@ -340,7 +341,8 @@ def _prepared(J: ArrayLike, pump: float, levels: int) -> tuple[NDArray[np.float6
     n = len(coupling)
     most = int(MOST_STATES ** (1 / n))
     if n > 2 or not 3 <= levels <= most:
-        raise ValueError(f"{n} oscillators of {levels} levels: one or two, of 3 to {most} levels")
+        given = f"{counted(n, 'oscillator')} of {counted(levels, 'level')}"
+        raise ValueError(f"{given}: one or two, of 3 to {counted(most, 'level')}")
     ladder, one = sp.diags_array(np.sqrt(np.arange(1.0, levels)), offsets=1), sp.eye_array(levels)
     return coupling, [
         reduce(sp.kron, [ladder if i == k else one for i in range(n)]).tocsr() for k in range(n)

@@ -21,6 +21,7 @@ from cim_hal.console import say
 from cim_hal.key_files import keys_for
 from cim_hal.option_types import CONNECT, FILE, LISTEN, OutputFile
 from cim_hal.server.security.endpoint import DEFAULT, check_endpoint
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from cim_hal.cassette import Cassette, Comparison
@@ -64,7 +65,7 @@ def record(
     with Recorder(target, path, listen=listen, keys=keys) as recorder:
         print_ready(f"recording at {recorder.endpoint}")
         ended.wait()
-    say(f"{recorder.messages} messages in {path}", err=True)
+    say(f"{counted(recorder.messages, 'message')} in {path}", err=True)
 
 
 @click.command()

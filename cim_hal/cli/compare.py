@@ -20,6 +20,7 @@ from cim_hal.cli.common import (
 )
 from cim_hal.console import say
 from cim_hal.option_types import COUNT, MODEL_FILE, Lowering, Real, Target
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from cim_hal.model.ising import IsingModel
@@ -112,7 +113,7 @@ def _show(found: dict[str, Any]) -> None:
     searched = ", not proved" if found["energy_source"] == "tabu search" else ""
     say(
         f"success is energy {found['energy']:g} ({found['energy_source']}{searched}); "
-        f"{found['runs']} runs on each, intervals are of this model",
+        f"{counted(found['runs'], 'run')} on each, intervals are of this model",
         "times are at the default length of each machine: upper bounds of what it can do",
     )
     say(*(each["verdict"] for each in found["differences"]))

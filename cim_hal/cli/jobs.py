@@ -38,6 +38,14 @@ NONE_GONE: Mapping[str, JobState] = MappingProxyType({})
 HEADINGS = ("job", "state", "owner", "runs", "age", "bytes", "progress", "reason")
 ACTIONS = ("list", "show", "wait", "result", "cancel", "ack")
 COMPLETE = 32  # characters of the id of a job
+FOR_ACTIONS = {
+    "--state": ("list",),
+    "--owner": ("list",),
+    "--model": ("result",),
+    "--format": ("result",),
+    "--out": ("result",),
+    "--timeout": ("wait", "result"),
+}
 
 
 @click.command()
@@ -51,6 +59,7 @@ COMPLETE = 32  # characters of the id of a job
     multiple=True,
     help="With list: only jobs in this state; may be repeated.",
 )
+@click.option("--owner", metavar="NAME", help="With list: only jobs of this user.")
 @click.option(
     "--model",
     "model_path",
@@ -80,6 +89,7 @@ def jobs(
     job_ids: tuple[str, ...],
     *,
     states: tuple[str, ...],
+    owner: str | None,
     model_path: Path | None,
     model_format: str | None,
     out_path: Path | None,
@@ -96,12 +106,14 @@ def jobs(
     Examples:
       cim-hal jobs tcp://127.0.0.1:5555 list
       cim-hal jobs tcp://127.0.0.1:5555 list --state queued --json
+      cim-hal jobs tcp://127.0.0.1:5555 list --owner alice
       cim-hal jobs tcp://127.0.0.1:5555 wait 3f2a --timeout 60
       cim-hal jobs tcp://127.0.0.1:5555 result 3f2a --model G1.txt --out samples.npz
       cim-hal jobs tcp://127.0.0.1:5555 ack 3f2a
     """  # noqa: D301
     if (action == "list") == bool(job_ids):
         raise click.UsageError(f"{action} {'takes no' if job_ids else 'needs a'} JOB")
+    _check_options(action, states or None, owner, model_path, model_format, out_path, timeout_s)
     if action == "result" and (model_path is None or len(job_ids) > 1):
         raise click.UsageError("result needs one JOB and the --model that was submitted")
     file = None if model_path is None else read_model(model_path, format=model_format)
@@ -110,7 +122,8 @@ def jobs(
         return
     with machine.open() as session:
         if action == "list":
-            _show_jobs(session.jobs(*states), as_json=as_json)
+            listed = session.jobs(*states)
+            _show_jobs([job for job in listed if owner in {None, job.owner}], as_json=as_json)
             return
         known = session.jobs()
         found = [_found_job(known, beginning) for beginning in job_ids]
@@ -120,6 +133,13 @@ def jobs(
         seen = {info.job: info.state for info in known}
         states_of = {name: _act(session, name, action, timeout_s, seen) for name in found}
         _show_these(session, states_of, as_json=as_json)
+
+
+def _check_options(action: str, *given: object) -> None:
+    """Refuse options that the action would not read, in the order of `FOR_ACTIONS`."""
+    for (name, actions), value in zip(FOR_ACTIONS.items(), given, strict=True):
+        if value is not None and action not in actions:
+            raise click.UsageError(f"{name} is for {' and '.join(actions)}")
 
 
 def _cancel(machine: Target, job_ids: Sequence[str], *, as_json: bool) -> None:

@@ -107,7 +107,7 @@ def _show(report: JournalReport, *, as_json: bool, **more: Any) -> None:
         return
     say(
         f"{counted(report.jobs, 'job')}, {counted(report.results, 'result')}, "
-        f"{report.couplings} couplings"
+        f"{counted(report.couplings, 'coupling')}"
     )
     for problem in report.problems:
         say(f"damaged: {problem.where}: {problem.what}")

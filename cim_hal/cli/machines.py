@@ -23,7 +23,7 @@ from cim_hal.console import say
 from cim_hal.errors import LeaseHeldError
 from cim_hal.extras import FULL_INSTALL
 from cim_hal.machine.telemetry import DriverState
-from cim_hal.option_types import MAX_SECONDS, POSITIVE_SECONDS
+from cim_hal.option_types import COUNT, MAX_SECONDS, POSITIVE_SECONDS
 from cim_hal.toml_files import one_line
 
 if TYPE_CHECKING:
@@ -60,8 +60,11 @@ UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 @click.command("list")
+@click.option("--spins", type=COUNT, metavar="N", help="Only machines of at least N spins.")
+@click.option("--bits", type=COUNT, metavar="N", help="Only couplings of N bits or more, or real.")
+@click.option("--field", is_flag=True, help="Only machines with a field.")
 @json_option
-def list_drivers(*, as_json: bool) -> None:
+def list_drivers(*, spins: int | None, bits: int | None, field: bool, as_json: bool) -> None:
     """List the installed drivers: spins, bits, and what each is good for.
 
     Bits are those of a coupling, "real" where none are rounded. A machine without a field stands an
@@ -69,26 +72,37 @@ def list_drivers(*, as_json: bool) -> None:
 
     Emulated machines say what they are. Others are not opened for it: their line is the first one
     of the docstring of their factory. A driver that cannot be imported or made is listed with the
-    reason.
+    reason. Where nothing is known of a machine, no filter leaves it out.
 
     \b
     Examples:
       cim-hal list
+      cim-hal list --spins 2000 --field
       cim-hal list --json
     """  # noqa: D301
     from cim_hal.machine.registry import registered_drivers
 
-    found = [(driver, _capabilities_of(driver.name)) for driver in registered_drivers()]
+    every = [(driver, _capabilities_of(driver.name)) for driver in registered_drivers()]
+    found = [pair for pair in every if _is_wanted(pair[1], spins or 0, bits or 0, field=field)]
     if as_json:
         print_json([asdict(driver) | dict.fromkeys(LISTED) | known for driver, known in found])
         return
-    if not found:
+    if not every:
         say(f"no driver is installed: cim-hal new-driver makes one; an emulator: {FULL_INSTALL}")
         return
     rows = ((driver.name, *_list_row(known)) for driver, known in found)
     print_table("name", "spins", "bits", "field", "what it is", rows=rows)
     if any("max_spins" not in known for _, known in found):
         say("-: not opened, since it may be a real machine; cim-hal describe NAME opens it")
+
+
+def _is_wanted(known: dict[str, Any], spins: int, bits: int, *, field: bool) -> bool:
+    """Tell whether a machine is as large as asked for; one that is not known may be."""
+    if "max_spins" not in known:
+        return True
+    own_bits = known["coupling_bits"]
+    has_bits = own_bits is None or own_bits >= bits
+    return known["max_spins"] >= spins and has_bits and known["has_field"] >= field
 
 
 def _list_row(known: dict[str, Any]) -> Iterator[str]:

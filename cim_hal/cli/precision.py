@@ -11,6 +11,7 @@ import click
 from cim_hal.cli.common import format_option, json_option, model_option, print_json, print_table
 from cim_hal.console import say
 from cim_hal.option_types import COUNT
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -117,7 +118,7 @@ def _policies(
     print_table(*headings, "optimum kept", "excess energy", rows=rows)
     say(*(f"{each.policy} is refused: {each.refused}" for each in found if each.refused))
     none = "no policy is known to keep the optimum"
-    say(f"cheapest at {bits} bits that keeps the optimum: {best}" if best else none)
+    say(f"cheapest at {counted(bits, 'bit')} that keeps the optimum: {best}" if best else none)
 
 
 def _show(found: Sequence[Precision]) -> None:
@@ -147,4 +148,7 @@ def _verdict(found: Sequence[Precision], enough: int | None) -> str:
         return "the optimum survives at none of these"
     if enough is None:
         return "every number of bits changes numbers; the model is too large to try all spins"
-    return f"from {enough} bits on {'the optimum survives' if is_enumerated else 'nothing changes'}"
+    return (
+        f"from {counted(enough, 'bit')}"
+        f" on {'the optimum survives' if is_enumerated else 'nothing changes'}"
+    )

@@ -43,7 +43,7 @@ from cim_hal.model.files import read_model
 from cim_hal.model.schedule import MAX_KNOTS, MAX_ROUND_TRIPS, MAX_TRACE_BYTES, TraceRequest
 from cim_hal.option_types import COUNT, FILE, POSITIVE_SECONDS, SEED, Lowering, OutputFile, real
 from cim_hal.server.logs import PlainFormatter
-from cim_hal.text import printable
+from cim_hal.text import counted, printable
 from cim_hal.toml_files import Dotted, FileTable, read_file
 
 if TYPE_CHECKING:
@@ -302,7 +302,7 @@ def _search(
     if wanted.seconds is not None:
         return search_for(wanted.seconds, submit, console)
     started = time.perf_counter()
-    what = f"sampling {file.model.n_spins} spins on {capabilities.name}"
+    what = f"sampling {counted(file.model.n_spins, 'spin')} on {capabilities.name}"
     samples = result_of(submit(0), console, what)
     return Search.begun(samples, time.perf_counter() - started)
 

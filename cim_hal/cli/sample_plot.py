@@ -78,9 +78,9 @@ def _draw_pump(axes: Axes, trace: Trace) -> None:
 def _write_facts(axes: Axes, samples: SampleSet) -> None:
     record = samples.record
     facts = (
-        f"{samples.spins.shape[1]} spins",
-        f"{counted(len(samples), 'run')}",
-        f"{record.round_trips} round trips",
+        counted(samples.spins.shape[1], "spin"),
+        counted(len(samples), "run"),
+        counted(record.round_trips, "round trip"),
         f"seed {record.seed}",
         f"{record.device_s:.3g} s on the device",
     )
@@ -111,7 +111,11 @@ def _draw_amplitudes(axes: Axes, trace: Trace, run: int) -> None:
     top = 1.08 * float(np.abs(values).max()) or 1.0
     axes.set_ylim(-top, top)
     axes.set_ylabel("amplitude")
-    part = "" if len(spins) == values.shape[1] else f", {len(spins)} of {values.shape[1]} spins"
+    part = (
+        ""
+        if len(spins) == values.shape[1]
+        else f", {len(spins)} of {counted(values.shape[1], 'spin')}"
+    )
     _caption(axes, f"run {run + 1} of {trace.n_runs} traced{part}; colour: final sign")
 
 

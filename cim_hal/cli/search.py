@@ -116,7 +116,7 @@ def search_for(seconds: float, submit: Callable[[int], Job], console: Console) -
             while passed() < seconds:
                 search.add(_samples(submit(search.n_jobs), passed, until=seconds), passed())
                 best = search.samples.best_energy
-                bar.update(task, description=f"{search.n_runs} runs, lowest {best:g}")
+                bar.update(task, description=f"{counted(search.n_runs, 'run')}, lowest {best:g}")
         except JobTimeoutError:  # the time was up first
             pass
         except KeyboardInterrupt:
@@ -268,7 +268,8 @@ def _lost(model: IsingModel, lowering: LoweringReport) -> str:
     if 10 * lost <= all_of_them:
         return ""
     return (
-        f"{lost} of {all_of_them} couplings are below half a level and count as zero: the largest "
+        f"{lost} of {counted(all_of_them, 'coupling')}"
+        f" are below half a level and count as zero: the largest "
         "one takes all levels"
     )
 

@@ -23,6 +23,7 @@ from cim_hal.console import say, signs_of_life
 from cim_hal.errors import StudyError, TargetError
 from cim_hal.extras import require_extra
 from cim_hal.option_types import COUNT, MAX_COUNT, OutputFolder, Target
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -161,7 +162,7 @@ def _measure(path: Path, folder: Path, **options: Any) -> dict[str, Any]:
         task = bar.add_task(f"{path.stem}: models and targets", total=None)
 
         def report(_row: Row, done: int, known: int) -> None:
-            state[0] = f"{done} of {known} jobs"
+            state[0] = f"{done} of {counted(known, 'job')}"
             bar.update(task, completed=done, total=known, description=path.stem)
 
         try:
@@ -293,16 +294,21 @@ def _run_s(machines: Sweep, point: Point) -> Any:
 
 def _say_plan(plan: dict[str, Any]) -> None:
     is_training = plan["runs"] is None
-    machines = f" x {plan['machines']} machines" if plan["machines"] > 1 else ""
+    machines = f" x {counted(plan['machines'], 'machine')}" if plan["machines"] > 1 else ""
     kind = "trainings" if is_training else "models"
-    what = f"{plan['points']} points x {plan['models']} {kind}{machines} = {plan['jobs']} "
+    what = (
+        f"{counted(plan['points'], 'point')} x {plan['models']} {kind}{machines} = {plan['jobs']} "
+    )
     if plan["jobs"] != plan["points"] * plan["models"] * plan["machines"]:
-        what = f"{plan['points']} points, {plan['models']} models of several kinds{machines}: "
+        what = (
+            f"{counted(plan['points'], 'point')}, "
+            f"{counted(plan['models'], 'model')} of several kinds{machines}: "
+        )
         what += f"{plan['jobs']} "
     what += "trainings" if is_training else "jobs"
     more = {
-        f"{plan['jobs_to_tune']} jobs to tune": plan["jobs_to_tune"],
-        f"{plan['jobs_tuned']} jobs at the settings that are chosen": plan["jobs_tuned"],
+        f"{counted(plan['jobs_to_tune'], 'job')} to tune": plan["jobs_to_tune"],
+        f"{counted(plan['jobs_tuned'], 'job')} at the settings that are chosen": plan["jobs_tuned"],
         f"{plan['control_jobs']} of the control": plan["control_jobs"],
         "those between levels for cliffs, which are not counted": plan["has_cliffs"],
     }
@@ -316,7 +322,7 @@ def _runs_of_plan(plan: dict[str, Any]) -> str:
     tuning = f" and {plan['runs_to_tune']} to tune" if plan["runs_to_tune"] else ""
     limit = f"; at most {plan['most_runs']} until every interval is as narrow as asked for"
     is_limited = plan["most_runs"] > plan["runs"]
-    return f"{plan['runs']} runs{tuning}{seconds}{limit if is_limited else ''}"
+    return f"{counted(plan['runs'], 'run')}{tuning}{seconds}{limit if is_limited else ''}"
 
 
 def _again(
@@ -336,7 +342,9 @@ def _again(
     study, rows = read_study(folder / STUDY), read_rows(folder)
     ordered = sorted(rows, key=lambda row: row.key)
     if number >= len(ordered):
-        raise StudyError(f"{folder} has {len(ordered)} rows, from 0 on: there is no row {number}")
+        raise StudyError(
+            f"{folder} has {counted(len(ordered), 'row')}, from 0 on: there is no row {number}"
+        )
     instances, apart = list(draw_models(study, folder)), list(draw_apart(study))
     made_on = target_of_row(folder, ordered[number].device)
     devices = devices or (made_on,) if made_on else devices
@@ -363,4 +371,4 @@ def _repeated(again: Row, differences: Sequence[str]) -> str:
         return "the same spins"
     infeasibility = again.infeasibility
     violated = "" if infeasibility is None else f", infeasibility {infeasibility:.3g}"
-    return f"the same network, {again.calls} calls{violated}"
+    return f"the same network, {counted(again.calls, 'call')}{violated}"

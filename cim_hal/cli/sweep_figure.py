@@ -31,6 +31,7 @@ from cim_hal.cli.sweep_panels import (
 from cim_hal.study.cliffs import others_of
 from cim_hal.study.figures import FIGURES
 from cim_hal.study.plan import ONE_AT_A_TIME
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -147,7 +148,7 @@ def _headline(summary: dict[str, Any]) -> str:
 def _note(summary: dict[str, Any]) -> str:
     points, seeds = summary["points"], len(summary["machine_seeds"])
     what = "models" if summary["figure"] == SUCCESS else "trainings"
-    machines = f" on {seeds} machines" if seeds else ""
+    machines = f" on {counted(seeds, 'machine')}" if seeds else ""
     numbers = sorted({point["n_instances"] for point in points})
     least, most = numbers[0], numbers[-1]
     count = f"{least}" if least == most else f"{least} to {most}"

@@ -13,7 +13,7 @@ from cim_hal.cli.sweep_figure import MAX_MAPS, MAX_PANELS, figure_of, is_cut
 from cim_hal.study.figures import FIGURES
 from cim_hal.study.plan import level_text
 from cim_hal.study.quantiles import TOO_FEW
-from cim_hal.text import printable
+from cim_hal.text import counted, printable
 
 __all__ = ["report"]
 
@@ -125,18 +125,20 @@ def _page(summary: dict[str, Any], study: str, svg: str, width: float) -> str:
 def _facts(summary: dict[str, Any]) -> list[str]:
     points = summary["points"]
     runs = sum(point["n_runs"] for point in points)
-    size = f"{runs:,} runs. {INTERVALS}"
+    size = f"{counted(runs, 'run', ',')}. {INTERVALS}"
     if _is_of_trainings(summary):
-        size = f"{points[0]['n_instances']} trainings at each. {OF_TRAININGS}"
+        size = f"{counted(points[0]['n_instances'], 'training')} at each. {OF_TRAININGS}"
     searched = sum(source == "tabu search" for source in summary["targets"].values())
     beaten = len(summary["targets_beaten"])
     wide = f"{len(summary['too_wide'])} of {len(points)}"
     lines = {
-        f"{summary['device']}: {len(points)} points, {size}": True,
+        f"{summary['device']}: {counted(len(points), 'point')}, {size}": True,
         MACHINES: bool(summary["machine_seeds"]),
         BOUNDS: any(point["is_bounded"] for point in points),
-        f"The targets of {searched} models are the best of a tabu search, not proved.": searched,
-        f"Runs of {beaten} models were lower than their target: give better targets.": beaten,
+        f"The targets of {counted(searched, 'model')}"
+        f" are the best of a tabu search, not proved.": searched,
+        f"Runs of {counted(beaten, 'model')}"
+        f" were lower than their target: give better targets.": beaten,
         ROUNDED: any("rounded" in point for point in points),
         DRIVER: not _is_of_trainings(summary) and summary["run_s_from"] == "driver",
         FAMILIES: any(point["families"] for point in points),

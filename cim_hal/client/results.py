@@ -80,7 +80,7 @@ def fetch_trace(client: RequestClient, job: str, n_spins: int, deadline: float) 
     shape = (batch.n_frames, batch.n_runs, n_spins)
     n_rows = batch.n_frames * batch.n_runs
     if batch.n_spins != n_spins or 4 * n_rows * n_spins > MAX_TRACE_BYTES:
-        raise RemoteProtocolError(f"a trace of {shape[:2]} frames and runs does not fit")
+        raise RemoteProtocolError(f"a trace of (frames, runs) = {shape[:2]} does not fit")
     parts, rows = [buffers], _n_trace_rows(buffers, n_spins=n_spins)
     while rows < n_rows:
         fetch = FetchTrace(job=job, first=rows)

@@ -16,6 +16,7 @@ from cim_hal.errors import CapabilityError, ModelError
 from cim_hal.machine.capabilities import Capabilities
 from cim_hal.model.conversion import require
 from cim_hal.model.ising import check_model
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from cim_hal.client.options import SampleKeywords
@@ -166,7 +167,7 @@ def common_capabilities(machines: Sequence[Capabilities]) -> Capabilities:
         raise CapabilityError("pump_range", required="one in common", available="none")
     names = sorted({machine.name for machine in machines})
     return Capabilities(
-        name=f"{len(machines)} machines",
+        name=counted(len(machines), "machine"),
         description=", ".join(names)[:1000],
         max_spins=min(m.max_spins for m in machines),
         coupling_bits=min(bits, default=None),
@@ -219,5 +220,8 @@ def each(
     require("seeds", seeds, Iterable, ModelError, hint="pass a list of integers")
     seeds = list(seeds)
     if len(models) != len(seeds):
-        raise ModelError(f"{len(models)} models and {len(seeds)} seeds", hint="one seed for each")
+        raise ModelError(
+            f"{counted(len(models), 'model')} and {counted(len(seeds), 'seed')}",
+            hint="one seed for each",
+        )
     return ((m, {**options, "seed": seed}) for m, seed in zip(models, seeds, strict=True))

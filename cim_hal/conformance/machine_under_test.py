@@ -10,6 +10,7 @@ import numpy as np
 
 from cim_hal.errors import CimError
 from cim_hal.protocol.jobs.state import TERMINAL
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,7 +112,7 @@ class MachineUnderTest:
         """
         n_spins = min(most, self.capabilities.max_spins)
         if n_spins < least:
-            raise NotApplicable(f"it takes {least} spins")
+            raise NotApplicable(f"it takes {counted(least, 'spin')}")
         return n_spins
 
     def rng(self, *key: int) -> np.random.Generator:
@@ -154,7 +155,7 @@ class MachineUnderTest:
         p = chance(int(hits.sum()), len(hits), more_than)
         require(
             p < ALPHA,
-            f"{what} in {100 * share:.1f} % of {len(hits)} runs; more than "
+            f"{what} in {100 * share:.1f} % of {counted(len(hits), 'run')}; more than "
             f"{100 * more_than:.3g} % was required (p = {p:.1g}, must be below {ALPHA:.0e})",
         )
         return share

@@ -75,7 +75,7 @@ def constant_description(machine: MachineUnderTest) -> str:
         changed = [name for name, value in first if getattr(again, name) != value]
         require(not changed, f"these fields changed from one call to the next: {changed}")
     bits = "real" if first.coupling_bits is None else f"{first.coupling_bits}-bit"
-    return f"{first.name}: {first.max_spins} spins, {bits} couplings"
+    return f"{first.name}: {counted(first.max_spins, 'spin')}, {bits} couplings"
 
 
 def smallest_program(machine: MachineUnderTest) -> None:
@@ -235,7 +235,7 @@ def settings(machine: MachineUnderTest) -> str:
             except CapabilityError:
                 continue
             raise CheckFailed(f"{setting.name} took {beyond:g}, beyond its range {setting.range}")
-    return f"{len(known)} settings"
+    return counted(len(known), "setting")
 
 
 def telemetry(machine: MachineUnderTest) -> str:
@@ -264,7 +264,9 @@ def deliveries(machine: MachineUnderTest) -> str:
         seconds = time.monotonic() - began
         if len(parts) > 1:
             joined, whole = reduce(SampleSet.concat, parts), job.result(timeout_s=machine.timeout_s)
-            require(len(joined) == n_runs, f"{len(joined)} of {n_runs} runs were delivered")
+            require(
+                len(joined) == n_runs, f"{len(joined)} of {counted(n_runs, 'run')} were delivered"
+            )
             require(_equal(joined, whole), "the runs that were delivered are not those of the end")
             return f"{counted(n_runs, 'run')} in {counted(len(parts), 'part')}"
     raise NotApplicable("it delivers no runs before the end")

@@ -108,7 +108,7 @@ def ground_states(machine: MachineUnderTest) -> str:
         tolerance = model.energy_tolerance
         require(samples.best_energy >= lowest - tolerance, "an energy lies below the ground state")
         hits = samples.reached(lowest)
-        what = f"the ground state of problem {number} ({n} spins) was found"
+        what = f"the ground state of problem {number} ({counted(n, 'spin')}) was found"
         shares.append(machine.require_often(hits, what, more_than=by_guess))
         guesses.append(by_guess)
     said = ", ".join(f"{100 * share:.0f} %" for share in shares)
@@ -135,12 +135,15 @@ def gauges(machine: MachineUnderTest) -> str:
         found = int(samples.reached(lowest).sum())
         counts.append((found, len(samples) - found))
     if not any(found for found, _ in counts):
-        raise NotApplicable(f"the ground state was never found in {sum(counts[0])} runs each")
+        raise NotApplicable(
+            f"the ground state was never found in {counted(sum(counts[0]), 'run')} each"
+        )
     for other in counts[1:]:
         p = float(fisher_exact([counts[0], other])[1])  # pyright: ignore[reportArgumentType]
         require(
             p > ALPHA,
-            f"the ground state was found in {counts[0][0]} of {sum(counts[0])} runs, and with "
+            f"the ground state was found in {counts[0][0]} of "
+            f"{counted(sum(counts[0]), 'run')}, and with "
             f"spins renamed in {other[0]}: spins are not alike (p = {p:.1g})",
         )
     return "found in " + ", ".join(f"{found} of {found + missed}" for found, missed in counts)
@@ -152,7 +155,7 @@ def spins_are_free(machine: MachineUnderTest) -> str:
     spins = machine.sample(IsingModel.from_couplings(np.zeros((n, n)))).spins
     up = (spins > 0).mean(axis=0)
     stuck = np.flatnonzero((up == 0) | (up == 1)).tolist()
-    require(not stuck, f"spins {stuck} had one sign in all {len(spins)} runs")
+    require(not stuck, f"spins {stuck} had one sign in all {counted(len(spins), 'run')}")
     return f"up in {100 * up.min():.0f} to {100 * up.max():.0f} % of the runs"
 
 

@@ -13,7 +13,7 @@ from cim_hal.errors import CapabilityError, DriverFaultError, ModelError
 from cim_hal.model.conversion import real_number, require, whole_number
 from cim_hal.model.record import ONE_LINE, Fact, FactName, Record
 from cim_hal.model.schedule import MAX_ROUND_TRIPS, MAX_TRACE_BYTES, PumpSchedule, TraceRequest
-from cim_hal.text import html_table
+from cim_hal.text import counted, html_table
 from cim_hal.toml_files import nearest
 
 __all__ = ["MAX_SETTINGS", "Capabilities", "DriverOption", "Setting"]
@@ -240,8 +240,10 @@ class Capabilities(Record):
         return self
 
     def __repr__(self) -> str:
-        bits = "real couplings" if self.coupling_bits is None else f"{self.coupling_bits} bits"
-        return f"Capabilities({self.name!r}, up to {self.max_spins} spins, {bits})"
+        bits = (
+            "real couplings" if self.coupling_bits is None else counted(self.coupling_bits, "bit")
+        )
+        return f"Capabilities({self.name!r}, up to {counted(self.max_spins, 'spin')}, {bits})"
 
     def _repr_html_(self) -> str:
         rows = [(name, value) for name, value in self if isinstance(value, bool | int | float)]

@@ -171,7 +171,7 @@ class Readout:
             dead = np.flatnonzero(~amplitudes.any(axis=0)) if len(amplitudes) >= LEAST_DEAD else ()
             if len(dead):
                 first = ", ".join(map(str, dead[:10])) + (", ..." if len(dead) > 10 else "")
-                found["dead_spins"] = f"{first}: exactly 0 in all {len(amplitudes)} runs"
+                found["dead_spins"] = f"{first}: exactly 0 in all {counted(len(amplitudes), 'run')}"
         if self.trace is not None and not _delivered(self.trace.amplitudes).any():
             found["dead_trace"] = True
         return found
@@ -219,7 +219,7 @@ def _check_trace(trace: Trace | None, request: TraceRequest, program: Program) -
             hint=f"amplitudes must have {expected}, a pump rate for each frame",
         )
     if not 1 <= n_frames <= request.n_frames(last):
-        raise DriverFaultError(f"the trace has {n_frames} frames")
+        raise DriverFaultError(f"the trace has {counted(n_frames, 'frame')}")
     kinds = trace.round_trips.dtype.kind, trace.pump.dtype.kind, trace.amplitudes.dtype.kind
     if kinds[0] not in "iu" or not {*kinds[1:]} <= {*"fiu"}:
         raise DriverFaultError(

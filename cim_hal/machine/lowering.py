@@ -28,6 +28,7 @@ from cim_hal.model.ising import check_model
 from cim_hal.model.packed import PackedValues
 from cim_hal.model.record import LoweringReport
 from cim_hal.model.triangle import Triangle, pieces
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -95,7 +96,7 @@ class Lowering:
         require("values", values, np.ndarray, ModelError, hint="pass an array")
         if values.dtype.kind not in "iuf" or values.shape[-1:] != self.gauge.shape:
             what = f"values of type {values.dtype} and shape {values.shape}"
-            raise ModelError(what, hint=f"pass numbers of {self.n_spins} spins")
+            raise ModelError(what, hint=f"pass numbers of {counted(self.n_spins, 'spin')}")
         lifted: NDArray[Scalar] = np.multiply(values, self.gauge, dtype=values.dtype)
         if not self.report.field_spin:
             return lifted

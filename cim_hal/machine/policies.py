@@ -44,6 +44,7 @@ from cim_hal.model.pairs import Pairs
 from cim_hal.model.penalties import weakened_model
 from cim_hal.model.sampleset import SampleSet, Trace
 from cim_hal.model.splitting import SplitModel
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -396,6 +397,7 @@ class _Lowerer:
                 "max_spins",
                 required=n_spins,
                 available=self.capabilities.max_spins,
-                hint=f"splitting takes {extra} auxiliary spins; fewer with splitting:QUANTILE",
+                hint=f"splitting takes {counted(extra, 'auxiliary spin')}"
+                f"; fewer with splitting:QUANTILE",
             )
         return LoweredModel(self.policy, self.model, split.model, rounded, step, split)

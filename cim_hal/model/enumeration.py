@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cim_hal.text import counted
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -29,7 +31,7 @@ def all_energies(model: IsingModel) -> NDArray[np.float64]:
     `ValueError` for more than `MAX_SPINS` spins.
     """
     if model.n_spins > MAX_SPINS:
-        raise ValueError(f"{model.n_spins} spins: at most {MAX_SPINS} can be enumerated")
+        raise ValueError(f"{counted(model.n_spins, 'spin')}: at most {MAX_SPINS} can be enumerated")
     J = dense(model.J)
     n_low = model.n_spins // 2
     low, high = _spins(n_low), _spins(model.n_spins - n_low)

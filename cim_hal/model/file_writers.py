@@ -21,6 +21,7 @@ from cim_hal.errors import ModelError
 from cim_hal.model.conversion import flag, with_article
 from cim_hal.model.ising import IsingModel, check_model
 from cim_hal.model.text_files import MATRIX_IS_J
+from cim_hal.text import counted
 
 __all__ = ["LAYOUTS", "SUFFIXES", "layout_of", "write_model"]
 
@@ -273,7 +274,9 @@ def _dense(model: IsingModel) -> Any:
     if isinstance(model.J, np.ndarray):
         return model.J
     if 8 * model.n_spins**2 > MAX_MATRIX_BYTES:
-        what = f"a matrix of {model.n_spins} spins has more than {MAX_MATRIX_BYTES} bytes"
+        what = (
+            f"a matrix of {counted(model.n_spins, 'spin')} has more than {MAX_MATRIX_BYTES} bytes"
+        )
         raise ModelError(what, hint="write .coo, .json, or a sparse matrix: layout scipy")
     return model.J.toarray()
 

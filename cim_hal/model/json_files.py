@@ -21,6 +21,7 @@ from cim_hal.errors import ModelError
 from cim_hal.model.ising import IsingModel
 from cim_hal.model.pairs import symmetric_matrix
 from cim_hal.model.text_files import MAX_FILE_SPINS
+from cim_hal.text import counted
 from cim_hal.toml_files import first_problem
 
 __all__ = ["is_json", "read_json"]
@@ -162,7 +163,10 @@ def _of_bqm(table: _Bqm, file: str) -> tuple[IsingModel, str, tuple[Any, ...]]:
     ]
     sizes = {len(table.linear_biases), len(table.variable_labels)}
     if sizes != {n} or lengths != [m] * 3:
-        raise ModelError(f"{file}: it says {n} variables and {m} interactions, and lists others")
+        raise ModelError(
+            f"{file}: it says {counted(n, 'variable')} and "
+            f"{counted(m, 'interaction')}, and lists others"
+        )
     if max([*table.quadratic_head, *table.quadratic_tail], default=-1) >= n:
         raise ModelError(f"{file}: an interaction is of a variable beyond the last, {n - 1}")
     pairs = table.quadratic_head, table.quadratic_tail, table.quadratic_biases
@@ -192,7 +196,9 @@ def _model(given: Any, file: str, *, is_spin: bool) -> IsingModel:
     linear, rows, columns, biases, offset = given
     n = len(linear)
     if not 1 <= n <= MAX_FILE_SPINS:
-        raise ModelError(f"{file} has {n} variables", hint=f"1 to {MAX_FILE_SPINS} are read")
+        raise ModelError(
+            f"{file} has {counted(n, 'variable')}", hint=f"1 to {MAX_FILE_SPINS} are read"
+        )
     first, second = np.sort(np.array([rows, columns], np.int64).reshape(2, -1), axis=0)
     if (first == second).any():
         raise ModelError(f"{file}: a quadratic term is of one variable")

@@ -35,6 +35,7 @@ from cim_hal.model.conversion import whole_number
 from cim_hal.model.enumeration import MAX_SPINS, all_energies
 from cim_hal.model.ising import IsingModel, check_model
 from cim_hal.model.pairs import Pairs
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,9 +83,10 @@ def mutate(model: IsingModel, top: int, field_top: int | None = None) -> Mutated
     if model.n_spins > MAX_SPINS:
         needs = "have no unit of which all are multiples"
         if unit is not None:
-            needs = f"need {np.ceil(peak / unit):g} times the {top} levels"
+            needs = f"need {np.ceil(peak / unit):g} times the {counted(top, 'level')}"
         raise ModelError(
-            f"the optimum of {model.n_spins} spins is not proven to be kept: the numbers {needs}, "
+            f"the optimum of {counted(model.n_spins, 'spin')}"
+            f" is not proven to be kept: the numbers {needs}, "
             "with those that decide alone made small",
             hint=f"up to {MAX_SPINS} spins it is proven by trying all; splitting proves it for any",
         )

@@ -10,6 +10,7 @@ import scipy  # not scipy.sparse: it takes 0.4 s, and dense models do not need i
 
 from cim_hal.errors import ModelError
 from cim_hal.model.conversion import Couplings, real_array, type_for
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -60,7 +61,7 @@ class Pairs:
         rows, columns, values = self.rows, self.columns, self.values
         same = np.r_[False, (np.diff(rows) == 0) & (np.diff(columns) == 0)]
         for wrong, what in (
-            ((rows < 0) | (columns >= n_spins), f"is out of range of {n_spins} spins"),
+            ((rows < 0) | (columns >= n_spins), f"is out of range of {counted(n_spins, 'spin')}"),
             (rows == columns, "is on the diagonal"),
             (same, "is given twice"),
             (~np.isfinite(values), "is not finite"),

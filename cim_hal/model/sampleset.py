@@ -368,7 +368,7 @@ def copies_warning(found: Diversity, n_runs: int, energy: float, model: IsingMod
     """Return a warning if many runs gave one configuration that is not proven optimal, or ""."""
     if n_runs < MANY or found.configurations > 1 or _is_proven(model, energy):
         return ""
-    return f"{n_runs} runs gave 1 configuration: they may be copies of each other"
+    return f"{counted(n_runs, 'run')} gave 1 configuration: they may be copies of each other"
 
 
 def _is_proven(model: IsingModel, energy: float) -> bool:

@@ -32,6 +32,7 @@ from cim_hal.model.coefficients import are_integers, model_of, pairs_of
 from cim_hal.model.conversion import require, whole_number
 from cim_hal.model.ising import IsingModel, check_model
 from cim_hal.model.pairs import Pairs
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -109,7 +110,7 @@ class SplitModel:
         require(name, values, np.ndarray, ModelError, hint="pass an array")
         if values.dtype.kind not in "iuf" or values.shape[-1:] != (self.model.n_spins,):
             what = f"{name} of type {values.dtype} and shape {values.shape}"
-            raise ModelError(what, hint=f"pass numbers of {self.model.n_spins} spins")
+            raise ModelError(what, hint=f"pass numbers of {counted(self.model.n_spins, 'spin')}")
 
 
 class _Copies:

@@ -259,7 +259,8 @@ def _with_header(
     for line in lines:
         entries.add(line)
         if len(entries) > m:
-            raise ModelError(f"{first.file}: the header says {m} edges, the file has more than {m}")
+            says = f"the header says {counted(m, 'edge')}, the file has more than {m}"
+            raise ModelError(f"{first.file}: {says}")
     if len(entries) != m:
         raise ModelError(
             f"{first.file}: the header says {counted(m, 'edge')}, the file has {len(entries)}"
@@ -349,6 +350,6 @@ def _check_reading(line: _Line, asked: str | None, told: str, why: str) -> None:
 
 def _check_size(line: _Line, n: int, m: int = 0) -> None:
     if n > MAX_FILE_SPINS:
-        line.refuse(f"{n} spins", hint=f"at most {MAX_FILE_SPINS} are read")
+        line.refuse(counted(n, "spin"), hint=f"at most {MAX_FILE_SPINS} are read")
     if n < 1 or not 0 <= m <= n * (n + 1) // 2:
         line.refuse(f"{counted(n, 'spin')} and {counted(m, 'edge')} do not make a graph")

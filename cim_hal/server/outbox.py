@@ -18,6 +18,7 @@ import zmq
 from cim_hal.errors import QuotaError
 from cim_hal.protocol.wire.codec import encode
 from cim_hal.protocol.wire.packet import Kind
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from cim_hal.protocol.effects import Reply
@@ -71,8 +72,8 @@ class Outbox:
         is_over = len(state.unanswered) >= self._most and request not in state.unanswered
         if is_over or self._is_full(state):
             raise QuotaError(
-                f"unanswered: {len(state.unanswered)} requests of this connection have no answer",
-                hint=f"read the answers; {self._most} requests may be under way",
+                f"unanswered: {counted(len(state.unanswered), 'request')} of this connection",
+                hint=f"read the answers; {counted(self._most, 'request')} may be under way",
                 what="unanswered",
                 used=len(state.unanswered) + 1,
                 available=self._most,

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from cim_hal.text import counted
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -190,7 +192,8 @@ def _check_can_fail(runs: int, at_least: float, error: float) -> None:
     if _tail(0, runs, at_least) > error:
         needed = math.ceil(math.log(error) / math.log1p(-at_least))
         raise ValueError(
-            f"{runs} runs cannot show less than {at_least:g}, even if none succeeds: it takes "
+            f"{counted(runs, 'run')}"
+            f" cannot show less than {at_least:g}, even if none succeeds: it takes "
             f"{needed} or more, or a lower confidence"
         )
 
@@ -202,13 +205,14 @@ def _check_can_fall(before: int, after: int, loss: float, tail: float) -> None:
     if tail ** (1 / before) + tail ** (1 / after) - 1 <= loss:
         needed = math.floor(math.log(tail) / math.log((1 + loss) / 2)) + 1
         raise ValueError(
-            f"{before} and {after} runs cannot show a loss of more than {loss:g}, even from all to "
+            f"{before} and {counted(after, 'run')}"
+            f" cannot show a loss of more than {loss:g}, even from all to "
             f"none: it takes {needed} or more of each, or a lower confidence"
         )
 
 
 def _said(successes: int, runs: int) -> str:
-    return f"{successes} of {runs} runs succeed ({successes / runs:.3g})"
+    return f"{successes} of {counted(runs, 'run')} succeeded ({successes / runs:.3g})"
 
 
 def _repeat(samples: SampleSet) -> str:

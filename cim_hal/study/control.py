@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cim_hal.study.plan import METHOD, level_text
+from cim_hal.study.job_factors import METHOD
+from cim_hal.study.plan import level_text
 from cim_hal.study.verdicts import Difference, decide, undecided, variance_of
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEVICE",
     "JOB_FACTORS",
+    "METHOD",
     "MODEL",
     "OPTION",
     "WHOLE_JOB_FACTORS",
@@ -28,6 +29,7 @@ __all__ = [
 WHOLE_JOB_FACTORS = ("coupling_bits", "round_trips", "runs")
 MODEL = "model"  # a factor by which the models are others: a kind and size, or files
 JOB_FACTORS = (*WHOLE_JOB_FACTORS, "pump_end", "lowering", MODEL)
+METHOD = "method"  # a factor of trainings and their controls
 DEVICE, OPTION = "device", "options."  # factors by which the machine is another one
 
 

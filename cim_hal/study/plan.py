@@ -12,7 +12,7 @@ from cim_hal.errors import StudyError
 from cim_hal.machine.policies import Policy
 from cim_hal.study.families import FILES, Models
 from cim_hal.study.figures import check_figure
-from cim_hal.study.job_factors import DEVICE, MODEL, OPTION, is_of_machine, is_text
+from cim_hal.study.job_factors import DEVICE, METHOD, MODEL, OPTION, is_of_machine, is_text
 from cim_hal.toml_files import Dotted, FileTable, did_you_mean, flat_table, read_file
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ __all__ = [
 
 MAX_POINTS = 10_000
 
-Level = float | str  # of a factor; whole numbers stay whole, of `lowering` and `device` it is text
+Level = float | str  # of a factor; whole numbers stay whole, of `lowering` and others it is text
 Point = tuple[tuple[str, Level], ...]  # the level of each factor, in the order of the file
 _Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Levels = Annotated[list[int | float], Field(min_length=1, max_length=1000)]
@@ -43,8 +43,6 @@ _AnyLevel = bool | int | float | str
 FactorLevels = Annotated[
     list[Annotated[_AnyLevel, SkipValidation]], Field(min_length=1, max_length=1000)
 ]
-METHOD = "method"  # a factor of controls only, or one of trainings
-
 
 ONE_AT_A_TIME = "one-at-a-time"
 KIND = "a kind of models, such as 'sk-16' or a file"
@@ -195,7 +193,8 @@ class Study(FileTable):
     def _is_possible(self) -> Study:
         self._check_task()
         for name, levels in self.factors.items():
-            _check_kind(name, levels, "[[point]]: {}" if self.point else "factors.{}[{}]")
+            place = "[[point]]: {}" if self.point else "factors.{}[{}]"
+            _check_kind(name, levels, place, of_training=self.train is not None)
         self._check_models()
         self._check_factors()
         if self.machine.seeds:
@@ -289,7 +288,7 @@ class Study(FileTable):
         return FILES if kind == name and MODEL not in self.factors else kind
 
     def numbers(self, factor: str) -> list[float]:
-        """Return those levels of a factor that are numbers, which is none of `lowering`."""
+        """Return those levels of a factor that are numbers."""
         return [level for level in self.factors[factor] if not isinstance(level, bool | str)]
 
     def points(self) -> Iterator[Point]:
@@ -326,11 +325,15 @@ def machine_of(point: Point) -> Point:
     return tuple(item for item in point if is_of_machine(item[0]))
 
 
-def _check_kind(name: str, levels: list[Any], place: str) -> None:
-    """Refuse levels that are no names where they should be, or no numbers of other factors."""
+def _check_kind(name: str, levels: list[Any], place: str, *, of_training: bool) -> None:
+    """Refuse levels that are no names where they should be, or no numbers of other factors.
+
+    Factors of trainings may be either: whoever trains knows which.
+    """
+    is_either = name.startswith(OPTION) or (of_training and not is_text(name))
     for number, level in enumerate(levels):
         where, form = f"{place.format(name, number)} = {level!r:.100}", "a number"
-        if name.startswith(OPTION):
+        if is_either:
             is_right, form = isinstance(level, _AnyLevel), "a number, a text, true or false"
         elif is_text(name):
             is_right, form = isinstance(level, str), TEXTS[name]
@@ -342,7 +345,7 @@ def _check_kind(name: str, levels: list[Any], place: str) -> None:
             raise ValueError(f"{where}: it should be a finite number")
         if name == "lowering":
             Policy.of(str(level))
-    if name.startswith(OPTION) and len({isinstance(level, str) for level in levels}) > 1:
+    if is_either and len({isinstance(level, str) for level in levels}) > 1:
         raise ValueError(f"factors.{name}: texts and numbers are not compared")
 
 

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cim_hal.errors import CimError, StudyError
 from cim_hal.machine.lowering import lower
 from cim_hal.machine.policies import lower_by
-from cim_hal.study.job_factors import JOB_FACTORS, MODEL, check_job_factor, is_of_machine
+from cim_hal.study.job_factors import (
+    JOB_FACTORS,
+    METHOD,
+    MODEL,
+    check_job_factor,
+    is_of_machine,
+)
 from cim_hal.study.rows import SMALLEST_TARGET
+from cim_hal.text import counted
 from cim_hal.toml_files import did_you_mean
 
 if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.study.families import Instance
-    from cim_hal.study.plan import Study
+    from cim_hal.study.plan import Level, Study
     from cim_hal.study.tasks import TrainTask
 
 __all__ = ["check_alike", "check_study", "facts_of", "refuse_other"]
@@ -63,8 +71,8 @@ def check_study(
                 hint=did_you_mean(name, names),
             )
         else:
-            for level in levels:
-                known[name].check(float(level))
+            for level in map(partial(_number, name), levels):
+                known[name].check(level)
     _check_runs(study.repeat.runs, capabilities)
     _check_gap(study, instances)
     for instance in instances:
@@ -75,9 +83,17 @@ def check_study(
 
 def _check_infeasibility(study: Study, task: TrainTask, options: Mapping[str, Any]) -> None:
     """Refuse cliffs of a figure that trainings do not have."""
-    is_asked = any(study.figure_of(cliff) == "infeasibility" for cliff in study.cliff)
-    if is_asked and (reason := task.no_infeasibility(options)):
-        raise StudyError(f"cliff.figure = 'infeasibility': {reason}")
+    if all(study.figure_of(cliff) != "infeasibility" for cliff in study.cliff):
+        return
+    for level in [{METHOD: method} for method in study.factors.get(METHOD, ())] or [{}]:
+        if reason := task.no_infeasibility({**options, **level}):
+            raise StudyError(f"cliff.figure = 'infeasibility': {reason}")
+
+
+def _number(name: str, level: Level) -> float:
+    if isinstance(level, str | bool):
+        raise StudyError(f"factor {name} = {level!r:.100}: it should be a number")
+    return float(level)
 
 
 def _check_gap(study: Study, instances: Sequence[Instance]) -> None:
@@ -96,7 +112,7 @@ def _check_runs(runs: int, capabilities: Capabilities) -> None:
     if runs > capabilities.max_runs:
         raise StudyError(
             f"repeat.runs = {runs}: a job of {capabilities.name} has at most "
-            f"{capabilities.max_runs} runs"
+            f"{counted(capabilities.max_runs, 'run')}"
         )
 
 
@@ -112,7 +128,7 @@ def _check_lowering(study: Study, instance: Instance, capabilities: Capabilities
         try:
             lower_by(str(policy), model, capabilities, bits=n_bits)
         except CimError as error:
-            at = f"lowering = {policy}" + (f" at {n_bits} bits" if n_bits else "")
+            at = f"lowering = {policy}" + (f" at {counted(n_bits, 'bit')}" if n_bits else "")
             what = f"factor {at}: {instance.name}: {error.message}"
             raise StudyError(what, hint=error.hint) from None
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from cim_hal.study.plan import level_text
 from cim_hal.study.verdicts import holm
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from cim_hal.study.plan import Level
@@ -42,7 +43,7 @@ def said_of_region(
         "at_least": at_least,
         "confidence": confidence,
         "points": inside,
-        "verdict": f"{what}, at {len(inside)} of {len(points)} points{where}",
+        "verdict": f"{what}, at {len(inside)} of {counted(len(points), 'point')}{where}",
     }
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cim_hal.study.hardness import mean_interval
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -112,7 +113,7 @@ def share_of(successes: ArrayLike, runs: ArrayLike, *, level: float = 0.95) -> S
     """
     found, n_runs = np.asarray(successes, float), np.asarray(runs, float)
     if found.size == 0 or found.shape != n_runs.shape:
-        raise ValueError(f"{found.size} models with {n_runs.size} numbers of runs")
+        raise ValueError(f"{counted(found.size, 'model')} with {n_runs.size} numbers of runs")
     if not ((found >= 0) & (found <= n_runs) & (n_runs > 0)).all():
         raise ValueError(
             "successes must be from 0 to the runs of their model, of which one or more"

@@ -15,8 +15,8 @@ import numpy as np
 
 from cim_hal.errors import StudyError
 from cim_hal.study.job import Job, Machine, machine_at, run_here, run_on
-from cim_hal.study.job_factors import JOB_FACTORS, MODEL, runs_of
-from cim_hal.study.plan import METHOD, machine_of
+from cim_hal.study.job_factors import JOB_FACTORS, METHOD, MODEL, runs_of
+from cim_hal.study.plan import machine_of
 from cim_hal.study.requirements import check_alike, check_study
 from cim_hal.study.rows import Row, RowFile, key_of
 from cim_hal.study.shares import Share, share_of

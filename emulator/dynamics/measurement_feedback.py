@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cim_hal.text import counted
 from emulator.converters import ADC_SETTINGS, DAC_SETTINGS, Converter, ranged
 from emulator.disorder import disturbed
 from emulator.dynamics import shared_options as shared
@@ -59,7 +60,9 @@ class PulseTrain(ChunkedBlock):
     ) -> None:
         slots = dynamics.imperfections.max_spins
         if slots is not None and inputs.n_spins > slots:
-            raise ValueError(f"{inputs.n_spins} spins do not fit a train with {slots} slots left")
+            raise ValueError(
+                f"{counted(inputs.n_spins, 'spin')} for {counted(slots, 'slot')} of a train"
+            )
         coupling, dtype = inputs.coupling, dynamics.dtype
         shape = inputs.n_spins + inputs.n_spins % 2, padded_runs(n_runs)
         super().__init__(shape[0] * shape[1])

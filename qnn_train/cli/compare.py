@@ -16,6 +16,7 @@ import click
 
 from cim_hal.atomic_files import replace_text
 from cim_hal.option_types import OutputFile
+from cim_hal.text import counted
 from qnn_train.cli.estimator_options import estimator_of, training_options
 from qnn_train.cli.options import option
 from qnn_train.cli.own_data import (
@@ -350,10 +351,10 @@ def _lines(report: dict[str, Any], data: OwnData) -> list[str]:
         test = _plus_minus(row["test"])
         cells.append([row["method"], test, f"{row['train']:.3f}", less, f"{row['seconds']:.1f}"])
     splits = len(report["methods"][0]["splits"])
-    rows = f"{report['n_train']} rows to train on and {report['n_test']} to test on"
+    rows = f"{counted(report['n_train'], 'row')} to train on and {report['n_test']} to test on"
     return [
         data.task_text,
-        f"{splits} splits of {rows}; ± is half an interval of 95 % over splits",
+        f"{counted(splits, 'split')} of {rows}; ± is half an interval of 95 % over splits",
         "less ours: the score less that of the last row, paired by split",
         "",
         *aligned(cells),

@@ -62,4 +62,4 @@ def _of_images(model: TrainedModel, *, is_onnx: bool) -> str:
     side, cells = model.features.side, model.features.grid
     if is_onnx:
         return f"input: images of {side}x{side} pixels, as {model.dataset} has them"
-    return f"input: integers of the {cells}x{cells} cells of an image, row by row"
+    return f"input: integers of the cells of an image, {cells}x{cells}, row by row"

@@ -309,10 +309,19 @@ def _summary(report: dict[str, Any], folder: Path, options: dict[str, Any]) -> l
     summary = report["summary"]
     sizes = [summary["layers"][0]["inputs"], *(each["outputs"] for each in summary["layers"])]
     rows = [("task", report["task_text"]), ("columns", report["columns"]), *_score_rows(report)]
-    bits = f"{summary['n_bits']} bits, {summary['bits_per_parameter']:.2f} bits per parameter"
+    bits = (
+        f"{counted(summary['n_bits'], 'bit')}"
+        f", {summary['bits_per_parameter']:.2f} bits per parameter"
+    )
     rows += [
         ("network", f"{'-'.join(map(str, sizes))}, {bits}"),
-        ("machine", f"{report['device']}, {summary['calls']} calls, {summary['spins']} spins"),
+        (
+            "machine",
+            (
+                f"{report['device']}, {counted(summary['calls'], 'call')}"
+                f", {counted(summary['spins'], 'spin')}"
+            ),
+        ),
         *hardness_rows(report["hardness"]),
         *_start_rows(report["history"][0]),
         ("seconds", f"{report['seconds']:.1f}"),
@@ -342,7 +351,9 @@ def _score_rows(report: dict[str, Any]) -> list[tuple[str, str]]:
         if report[part] is not None:
             interval = Interval(**report[part][key])
             text = interval.percent if classes else str(interval)
-            rows.append((f"{part} {name}", f"{text} of {count} rows, 95 % interval in brackets"))
+            rows.append(
+                (f"{part} {name}", f"{text} of {counted(count, 'row')}, 95 % interval in brackets")
+            )
     if report["gap"] is not None:
         rows.append(("gap", gap_text(Interval(**report["gap"]), share=classes)))
     return rows

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cim_hal.option_types import FILE
+from cim_hal.text import counted
 from qnn_train.cli.evaluate import aligned, write_numbers
 from qnn_train.cli.own_data import json_option, refused
 from qnn_train.method_names import ORACLES
@@ -108,10 +109,12 @@ def _lines(about: dict[str, Any]) -> list[str]:
     if about["classes"] is not None:
         rows.append(("classes", _some(list(map(str, about["classes"])))))
     each = f"{about['bits_per_parameter']:.2f} bits per parameter"
-    more = f", {about['networks']} networks that answer together" * (about["networks"] > 1)
+    more = f", {counted(about['networks'], 'network')} that answer together" * (
+        about["networks"] > 1
+    )
     rows += [
         ("oracle", ORACLES.get(about["oracle"], about["oracle"])),
-        ("network", f"{about['network']}, {about['bits']} bits, {each}{more}"),
+        ("network", f"{about['network']}, {counted(about['bits'], 'bit')}, {each}{more}"),
         ("features", _features(about)),
         ("file", f"{about['bytes']} bytes"),
     ]
@@ -129,7 +132,7 @@ def _features(about: dict[str, Any]) -> str:
     grid = f"{about['cells']}x{about['cells']} cells of an image: " if "cells" in about else ""
     if about["levels"] is None:
         return f"{grid}brighter or darker than a threshold"
-    return f"{grid}{about['levels']} levels a deviation, up to {about['cut']} deviations"
+    return f"{grid}{counted(about['levels'], 'level')} a deviation, up to {about['cut']} deviations"
 
 
 def _table_rows(table: dict[str, Any]) -> list[tuple[str, str]]:
@@ -150,16 +153,25 @@ def _table_rows(table: dict[str, Any]) -> list[tuple[str, str]]:
     test = "" if done["test_score"] is None else f", test {done['test_score']:.3f}"
     return [
         *rows,
-        ("trained", f"{done['date']} on {done['n_train']} rows of {done['data']}"),
+        ("trained", f"{done['date']} on {counted(done['n_train'], 'row')} of {done['data']}"),
         ("by", f"{done['method']}, cim-hal {done['version']}, seed {done['seed']}"),
-        ("machine", f"{done['device']}, {done['calls']} calls of {done['runs_per_call']} runs"),
-        ("score", f"train {done['train_score']:.3f}{test}, of {done['n_test']} test rows"),
+        (
+            "machine",
+            (
+                f"{done['device']}, {counted(done['calls'], 'call')}"
+                f" of {counted(done['runs_per_call'], 'run')}"
+            ),
+        ),
+        (
+            "score",
+            f"train {done['train_score']:.3f}{test}, of {counted(done['n_test'], 'test row')}",
+        ),
     ]
 
 
 def _kind(column: dict[str, Any]) -> str:
     count = len(column["categories"])
-    return f"{count} categories" if count else column["kind"]
+    return counted(count, "category") if count else column["kind"]
 
 
 def _some(names: list[str], most: int = 12) -> str:

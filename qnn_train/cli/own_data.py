@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cim_hal.option_types import FILE, OutputFile, Real, Target, driver_option
+from cim_hal.text import counted
 from qnn_train.cli.options import DEVICES, add_options, option
 
 if TYPE_CHECKING:
@@ -144,7 +145,9 @@ class OwnData:
         target, name = self.target, self.target.name
         count = len(target.classes)
         is_classes = target.task == "classification"
-        said = f"{target.task} of {name!r}" + (f" in {count} classes" if is_classes else "")
+        said = f"{target.task} of {name!r}" + (
+            f" in {counted(count, 'class')}" if is_classes else ""
+        )
         if self.has_task:
             return said
         can_choose = target.answers.dtype.kind == "i"

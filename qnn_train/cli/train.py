@@ -323,14 +323,21 @@ def _summary(report: RunReport, folder: Path) -> list[str]:
     """Return a table of what came out."""
     bits = "real" if report.coupling_bits is None else f"{report.coupling_bits}-bit"
     rows = [
-        ("test accuracy", f"{100 * report.test_accuracy:.2f} %  of {report.n_test} images"),
-        ("train accuracy", f"{100 * report.train_accuracy:.2f} %  of {report.n_train} images"),
+        (
+            "test accuracy",
+            f"{100 * report.test_accuracy:.2f} %  of {counted(report.n_test, 'image')}",
+        ),
+        (
+            "train accuracy",
+            f"{100 * report.train_accuracy:.2f} %  of {counted(report.n_train, 'image')}",
+        ),
     ]
     test = wilson(report.test_accuracy, report.n_test)
     gap = generalization_gap(report.train_accuracy, report.n_train, test, report.n_test)
     rows.append(("gap", gap_text(gap, share=True)))
     if report.validation_accuracy is not None:
-        held = f"{100 * report.validation_accuracy:.2f} %  of {report.n_validation} images"
+        images = counted(report.n_validation or 0, "image")
+        held = f"{100 * report.validation_accuracy:.2f} %  of {images}"
         rows.append(("validation", held))
     rows += _init_rows(report)
     rows += [
@@ -344,7 +351,10 @@ def _summary(report: RunReport, folder: Path) -> list[str]:
         ("oracle", ORACLES[report.oracle]),
         (
             "machine",
-            f"{report.device or 'none'}, {bits} couplings, {report.oracle_calls} oracle calls",
+            (
+                f"{report.device or 'none'}, {bits} couplings, "
+                f"{counted(report.oracle_calls, 'oracle call')}"
+            ),
         ),
         *_polish_rows(report),
         *hardness_rows(report.hardness),
@@ -367,7 +377,9 @@ def _polish_rows(report: RunReport) -> list[tuple[str, str]]:
     polish = report.polish
     if polish is None:
         return []
-    changed = f"{100 * polish['changed_share']:.1f} % of {polish['samples']} samples changed"
+    changed = (
+        f"{100 * polish['changed_share']:.1f} % of {counted(polish['samples'], 'sample')} changed"
+    )
     return [
         ("polish", f"{changed}, mean gain {polish['mean_gain']:.3g}, {polish['seconds']:.1f} s")
     ]
@@ -377,18 +389,21 @@ def hardness_rows(hardness: Mapping[str, float] | None) -> list[tuple[str, str]]
     """Return the row that tells how hard the problems of a training were."""
     if hardness is None:
         return []
-    share = f"{100 * hardness['solved_share']:.0f} % of {hardness['problems']} problems"
+    share = f"{100 * hardness['solved_share']:.0f} % of {counted(hardness['problems'], 'problem')}"
     gap = f"mean gap {100 * hardness['mean_gap']:.2g} %"
     return [("hardness", f"one descent from random bits solves {share}, {gap}")]
 
 
 def _problem_row(report: RunReport) -> tuple[str, str]:
     if report.blocks is not None:
-        return "blocks", f"{report.blocks}, of at most {report.spins} spins"
-    images = f"{report.train_samples} training images"
+        return "blocks", f"{report.blocks}, of at most {counted(report.spins, 'spin')}"
+    images = counted(report.train_samples or "all", "training image")
     if report.batch is None:
-        return "program", f"{report.spins} spins, {images}"
-    return "program", f"{images} in parts of {report.batch} and at most {report.spins} spins"
+        return "program", f"{counted(report.spins, 'spin')}, {images}"
+    return (
+        "program",
+        f"{images} in parts of {report.batch} and at most {counted(report.spins, 'spin')}",
+    )
 
 
 def gap_text(gap: Interval, *, share: bool) -> str:

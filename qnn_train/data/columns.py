@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from cim_hal.model.conversion import require
+from cim_hal.text import counted
 from qnn_train.arrays import Array, FloatArray
 from qnn_train.data.tables import Column, Table, did_you_mean
 from qnn_train.errors import DataError
@@ -113,7 +114,7 @@ class TableHeader(BaseModel):
         found = cls(target=target.name, task=target.task, columns=columns, fills_missing=fill)
         if len(found.features) > MAX_FEATURES:
             raise DataError(
-                f"{table.path} makes {len(found.features)} features",
+                f"{table.path} makes {counted(len(found.features), 'feature')}",
                 hint=f"at most {MAX_FEATURES}; leave columns out with --drop",
             )
         return found
@@ -167,7 +168,9 @@ def _described(column: Column, train: Array, *, fill: bool) -> ColumnHeader:
     if column.kind == "text":
         found = sorted({value for value in column.values if value})
         if len(found) > min(MAX_CATEGORIES, max(2, column.values.size // 2)):
-            limit = f"{len(found)} different texts in {column.values.size} rows"
+            limit = (
+                f"{counted(len(found), 'different text')} in {counted(column.values.size, 'row')}"
+            )
             most = f"categories are at most {MAX_CATEGORIES}"
             hint = f"{most}; make numbers of it, or leave it out with --drop"
             raise _refuse(column, limit, hint)
@@ -337,7 +340,7 @@ def _check_classes(column: Column, labels: Array) -> None:
     if len(classes) < 2:
         raise _refuse(column, f"is {classes[0]!s:.60} in every row", "two classes or more")
     if len(classes) > MAX_FEATURES:
-        raise _refuse(column, f"has {len(classes)} classes", "--task regression")
+        raise _refuse(column, f"has {counted(len(classes), 'class')}", "--task regression")
     if counts.min() < 2:
         single: Sequence[object] = classes[counts == 1].tolist()
         hint = "at least two rows of each class, one to train on and one to test"

@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from cim_hal.text import counted
 from qnn_train.arguments import checked
 from qnn_train.arrays import Array, IntArray
 from qnn_train.errors import DataError
@@ -49,7 +50,8 @@ class ImageSet:
         most = len(classes) * int(counts.min())
         if not len(classes) <= n_samples <= most:
             raise DataError(
-                f"{n_samples} training samples", hint=f"between {len(classes)} and {most}"
+                counted(n_samples, "training sample"),
+                hint=f"between {len(classes)} and {most}",
             )
         shares = np.array_split(np.arange(n_samples), len(classes))
         rng, chosen = np.random.default_rng(seed), []

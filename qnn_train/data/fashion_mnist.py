@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from cim_hal.extras import load_extra
+from cim_hal.text import counted
 from qnn_train.arguments import checked
 from qnn_train.arrays import NDArray
 from qnn_train.data.datasets import Dataset, ImageSet
@@ -102,7 +103,9 @@ def _split(directory: Path, prefix: str) -> ImageSet:
     images = read_idx(directory / f"{prefix}-images-idx3-ubyte.gz", item_shape=(28, 28))
     labels = read_idx(directory / f"{prefix}-labels-idx1-ubyte.gz", item_shape=())
     if len(images) != len(labels):
-        raise DataError(f"{len(images)} images and {len(labels)} labels in {directory}/{prefix}-*")
+        raise DataError(
+            f"{counted(len(images), 'image')} and {len(labels)} labels in {directory}/{prefix}-*"
+        )
     if labels.max() >= len(CLASS_NAMES):
         raise DataError(f"{directory}/{prefix}-labels-idx1-ubyte.gz has the label {labels.max()}")
     return ImageSet(images, labels.astype(np.int64))

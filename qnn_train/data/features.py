@@ -19,6 +19,7 @@ from typing import Self
 
 import numpy as np
 
+from cim_hal.text import counted
 from qnn_train.arguments import checked
 from qnn_train.arrays import ArrayLike, BitArray, FloatArray, NDArray
 from qnn_train.errors import DataError
@@ -60,7 +61,7 @@ class FeatureGrid:
             raise DataError("features need a finite mean and a positive deviation each")
         if self.levels < 1 or self.cut < 1 or self.levels * self.cut > MAX_LEVEL:
             raise DataError(
-                f"{self.levels} levels a deviation up to {self.cut} deviations",
+                f"{counted(self.levels, 'level')} a deviation up to {self.cut} deviations",
                 hint=f"at least 1 each, and at most {MAX_LEVEL} together",
             )
 

@@ -130,7 +130,7 @@ class NetworkSummary:
             for row in rows
         ]
         lines.append(
-            f"{self.n_networks} network(s), {self.n_bits} bits, "
+            f"{counted(self.n_networks, 'network')}, {counted(self.n_bits, 'bit')}, "
             f"{self.bits_per_parameter:.3g} bits per parameter"
             + (f", and {self.n_reals} real numbers" if self.n_reals else "")
         )
@@ -190,7 +190,8 @@ class TieReport:
 
     def __str__(self) -> str:
         return (
-            f"{self.n_networks} networks ({self.n_behaviours} different in their answers) within "
+            f"{counted(self.n_networks, 'network')}"
+            f" ({self.n_behaviours} different in their answers) within "
             f"{self.tolerance:g} of the training loss {self.best_loss:.4g}; score "
             f"{min(self.scores):.4f} to {max(self.scores):.4f}"
         )

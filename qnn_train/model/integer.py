@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field
 
+from cim_hal.text import counted
 from qnn_train.archive import checked_array, write_arrays
 from qnn_train.arrays import Array, ArrayLike, Arrays, FloatArray
 from qnn_train.data.columns import TableHeader
@@ -254,7 +255,9 @@ def _check_table(header: IntegerHeader, n_inputs: int) -> None:
     if table is None:
         return
     if len(table.features) != n_inputs:
-        raise ModelFileError(f"its columns make {len(table.features)} features, not {n_inputs}")
+        raise ModelFileError(
+            f"its columns make {counted(len(table.features), 'feature')}, not {n_inputs}"
+        )
     if (table.task == "regression") != (header.kind == "regressor"):
         raise ModelFileError(f"the model is a {header.kind}, its table is one of {table.task}")
 

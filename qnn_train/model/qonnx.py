@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from cim_hal.atomic_files import replacing
+from cim_hal.text import counted
 from qnn_train.arrays import IntArray
 from qnn_train.errors import ModelFileError
 from qnn_train.model.integer import IntegerModel
@@ -50,7 +51,7 @@ def save_qonnx(
     """
     onnx = imported_onnx()
     if model.n_networks != 1:
-        what = f"{model.n_networks} networks answer together"
+        what = f"{counted(model.n_networks, 'network')} answer together"
         raise ModelFileError(what, hint="QONNX is of one")
     reached = sums(model.networks.architecture, model.inputs)
     largest = max(max(-grid.lo, grid.hi) for grid in reached)

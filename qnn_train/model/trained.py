@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import BaseModel, Field
 
+from cim_hal.text import counted
 from qnn_train.archive import checked_array, write_arrays
 from qnn_train.arguments import checked
 from qnn_train.arrays import Array, ArrayLike, Arrays, IntArray
@@ -147,7 +148,7 @@ class TrainedModel(SavedModel):
         if not len(header.classes) == len(header.class_names) == n_classes:
             raise ModelFileError("classes and outputs do not fit together")
         if header.n_networks != 1:
-            raise ModelFileError(f"{header.n_networks} networks in the place of one")
+            raise ModelFileError(f"{counted(header.n_networks, 'network')} in the place of one")
         return cls(header.dataset, header.classes, header.class_names, features, network)
 
     def _described(self) -> tuple[FeaturesHeader, dict[str, Array]]:
@@ -183,7 +184,7 @@ def _features(header: ImageModelHeader, arrays: Arrays) -> PooledSign | PooledLe
         features = PooledLevels(header.side, steps)
         inputs = len(means)
     if features.grid**2 != inputs:
-        raise ModelFileError(f"{inputs} features are no square grid")
+        raise ModelFileError(f"{counted(inputs, 'feature')} in no square grid")
     return features
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TypeVar, cast
 
+from cim_hal.text import counted
 from qnn_train.arguments import checked
 from qnn_train.errors import AssemblyError
 from qnn_train.network.codes import ParameterCode, bias_code, parameter_code, weight_code
@@ -234,5 +235,5 @@ def _each(given: T | Sequence[T], kind: type[T], count: int, what: str) -> list[
     """Return `count` of what was given once or for each layer."""
     several = [given] * count if isinstance(given, kind) else list(cast("Sequence[T]", given))
     if len(several) != count:
-        raise AssemblyError(f"{len(several)} {what} for {count} layers")
+        raise AssemblyError(f"{len(several)} {what} for {counted(count, 'layer')}")
     return several

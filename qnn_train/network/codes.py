@@ -26,6 +26,7 @@ from math import gcd
 
 import numpy as np
 
+from cim_hal.text import counted
 from qnn_train.arguments import as_bits, check_whole, checked
 from qnn_train.arrays import ArrayLike, BitArray, IntArray
 from qnn_train.errors import AssemblyError
@@ -220,7 +221,9 @@ def range_code(first: int, step: int, bits: int) -> ParameterCode:
     """
     _check_bits(bits)
     if step < 1 or bits == 0:
-        raise AssemblyError(f"a range of {bits} bits with step {step}", hint="both at least 1")
+        raise AssemblyError(
+            f"a range of {counted(bits, 'bit')} with step {step}", hint="both at least 1"
+        )
     coefficients = tuple(step * 2**p for p in range(bits))
     return ParameterCode(f"range({first},{step},{bits})", first, coefficients)
 
@@ -262,4 +265,4 @@ def _base_code(base: str, name: str) -> ParameterCode:
 
 def _check_bits(bits: int) -> None:
     if not 0 <= bits <= MAX_BITS:
-        raise AssemblyError(f"a code of {bits} bits", hint=f"0 to {MAX_BITS}")
+        raise AssemblyError(f"a code of {counted(bits, 'bit')}", hint=f"0 to {MAX_BITS}")

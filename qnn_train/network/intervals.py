@@ -13,6 +13,7 @@ from functools import lru_cache
 from math import gcd
 from typing import Self
 
+from cim_hal.text import counted
 from qnn_train.arguments import checked
 from qnn_train.errors import AssemblyError
 from qnn_train.network.architecture import Architecture, Layer
@@ -105,7 +106,7 @@ def propagate(architecture: Architecture, sample: Sequence[int]) -> list[Grid]:
     An AssemblyError for a sample of another size.
     """
     if len(sample) != architecture.n_inputs:
-        raise AssemblyError(f"{len(sample)} features, not {architecture.n_inputs}")
+        raise AssemblyError(f"{counted(len(sample), 'feature')}, not {architecture.n_inputs}")
     activations = [Grid(int(value), int(value), 0) for value in sample]
     grids = []
     for layer in architecture.layers:

@@ -21,6 +21,7 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sp
 
+from cim_hal.text import counted
 from qnn_train.arguments import as_bits, check_whole, checked
 from qnn_train.arrays import ArrayLike, BitArray, IntArray
 from qnn_train.errors import AssemblyError
@@ -274,7 +275,7 @@ class Task:
     def _dealt(self, batch: int) -> list[IntArray]:
         """Return the samples of each part, every label dealt out in turn."""
         if batch < 1:
-            raise AssemblyError(f"parts of {batch} samples", hint="at least 1")
+            raise AssemblyError(f"parts of {counted(batch, 'sample')}", hint="at least 1")
         _, signs = check_samples(self.architecture, self.inputs, self.labels)
         order = np.lexsort(signs.T[::-1])
         count = -(-len(signs) // batch)

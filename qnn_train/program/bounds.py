@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cim_hal.text import counted
 from qnn_train.arrays import ArrayLike
 from qnn_train.errors import AssemblyError
 
@@ -150,7 +151,10 @@ def rounding_error(size: int, largest: float, bits: int) -> float:
         Fewer than 2 bits, no row, or a largest entry below 0.
     """
     if bits < 2 or size < 1 or largest < 0:
-        raise AssemblyError(f"{size} rows, entries up to {largest}, {bits} bits", hint="2 or more")
+        raise AssemblyError(
+            f"{counted(size, 'row')}, entries up to {largest}, {counted(bits, 'bit')}",
+            hint="2 or more",
+        )
     return size**2 * largest / (2 ** (bits - 1) - 1)
 
 
@@ -209,7 +213,7 @@ def repetitions(success: ArrayLike, failure: float, calls: int) -> float:
     q = np.asarray(success, dtype=np.float64)
     fits = q.shape in {(), (calls,)} and bool(((q >= 0) & (q <= 1)).all())
     if not (calls >= 1 and fits and 0 < failure < 1):
-        raise AssemblyError(f"q = {success}, ρ = {failure}, {calls} calls")
+        raise AssemblyError(f"q = {success}, ρ = {failure}, {counted(calls, 'call')}")
     if q.min() == 0:
         return math.inf
     q = np.broadcast_to(q, (calls,))
@@ -253,7 +257,7 @@ def success_needed(shots: int, failure: float, calls: int) -> float:
         A number outside its range.
     """
     if min(shots, calls) < 1 or not 0 < failure < 1:
-        raise AssemblyError(f"{calls} calls of {shots} shots, ρ = {failure}")
+        raise AssemblyError(f"{counted(calls, 'call')} of {counted(shots, 'shot')}, ρ = {failure}")
     of_call = -math.expm1(math.log1p(-failure) / calls)
     return -math.expm1(math.log(of_call) / shots)
 
@@ -339,7 +343,9 @@ def excess_risk(
     """
     _check_learning(n_bits, failure, loss_range)
     if n_samples < 1 or min(loss_error, gap, rounding) < 0:
-        raise AssemblyError(f"{n_samples} samples, errors {loss_error}, {gap} and {rounding}")
+        raise AssemblyError(
+            f"{counted(n_samples, 'sample')}, errors {loss_error}, {gap} and {rounding}"
+        )
     chance = math.sqrt(2 * (n_bits * math.log(2) - math.log(failure)) / n_samples)
     return loss_range * chance + 2 * loss_error + (gap + rounding) / n_samples
 
@@ -400,11 +406,13 @@ def guaranteed_spins(
     121344
     """
     if sample_spins < 0:
-        raise AssemblyError(f"{sample_spins} spins a sample")
+        raise AssemblyError(f"{counted(sample_spins, 'spin')} a sample")
     samples = samples_needed(n_bits, excess=excess, failure=failure, loss_range=loss_range)
     return n_bits + sample_spins * samples
 
 
 def _check_learning(n_bits: int, failure: float, loss_range: float) -> None:
     if n_bits < 0 or not 0 < failure < 1 or loss_range < 0:
-        raise AssemblyError(f"{n_bits} bits, ρ = {failure}, losses in a range of {loss_range}")
+        raise AssemblyError(
+            f"{counted(n_bits, 'bit')}, ρ = {failure}, losses in a range of {loss_range}"
+        )

@@ -15,6 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from cim_hal.model.conversion import CsrArray, csr, with_article
+from cim_hal.text import counted
 from qnn_train.arguments import as_bits, check_whole, checked
 from qnn_train.arrays import ArrayLike, FloatArray, IntArray, NDArray
 from qnn_train.errors import AssemblyError
@@ -56,7 +57,9 @@ class LinearConstraints:
             what = f"A is {with_article(type(self.A).__name__)}"
             raise AssemblyError(what, hint="pass a CSR array")
         if self.A.shape[0] != len(self.b):
-            raise AssemblyError(f"A has {self.A.shape[0]} rows, b has {len(self.b)} entries")
+            raise AssemblyError(
+                f"A has {counted(self.A.shape[0], 'row')}, b has {counted(len(self.b), 'entry')}"
+            )
         if not (np.isfinite(self.A.data).all() and np.isfinite(self.b).all()):
             raise AssemblyError("an equality has a number that is not finite")
         if (abs(self.A).sum(axis=1) == 0).any():
@@ -188,7 +191,7 @@ class Qcbo:
     def __post_init__(self) -> None:
         n = self.n_bits
         if self.Q.shape != (n, n) or self.equalities.A.shape[1] != n:
-            raise AssemblyError(f"c has {n} bits, Q or the equalities another number")
+            raise AssemblyError(f"c has {counted(n, 'bit')}, Q or the equalities another number")
         if not np.array_equal(self.Q, self.Q.T):
             raise AssemblyError("Q is not symmetric", hint="Qcbo.from_arrays takes any")
         used = np.concatenate([self.products.bits.ravel(), self.gates.bits[:, :2].ravel()])
@@ -220,7 +223,7 @@ class Qcbo:
         linear = np.zeros(n) if c is None else np.asarray(c, dtype=np.float64)
         equalities = LinearConstraints.none(n) if equalities is None else equalities
         if linear.shape != (n,) or equalities.A.shape[1] != n:
-            raise AssemblyError(f"Q has {n} bits, c or the equalities another number")
+            raise AssemblyError(f"Q has {counted(n, 'bit')}, c or the equalities another number")
         entries = (square.data if sp.issparse(square) else square, linear, constant)
         if not all(np.isfinite(numbers).all() for numbers in entries):
             raise AssemblyError("the objective has an entry that is not finite")

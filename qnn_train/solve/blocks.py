@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cim_hal.text import counted
 from qnn_train.arrays import FloatArray, IntArray
 from qnn_train.errors import AssemblyError
 from qnn_train.network import Architecture
@@ -82,7 +83,8 @@ def partition(
         room = (max_bits - always) // layer.weights.bits
         if room < 1:
             raise AssemblyError(
-                f"a neuron of layer {index} has {always + layer.weights.bits} bits with one of "
+                f"a neuron of layer {index} has "
+                f"{counted(always + layer.weights.bits, 'bit')} with one of "
                 f"its inputs, a block at most {max_bits}",
                 hint="use larger blocks, or fewer neurons in the layer behind",
             )

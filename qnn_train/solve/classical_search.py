@@ -13,6 +13,7 @@ from itertools import combinations, count
 
 import numpy as np
 
+from cim_hal.text import counted
 from qnn_train.arguments import checked
 from qnn_train.arrays import BitArray
 from qnn_train.errors import TrainingError
@@ -71,7 +72,7 @@ def polish(
         Another number of flips.
     """
     if flips not in {1, 2}:
-        raise TrainingError(f"neighbours by {flips} flips", hint="1 or 2")
+        raise TrainingError(f"neighbours by {counted(flips, 'flip')}", hint="1 or 2")
     here = np.asarray(bits, dtype=np.int8)[: architecture.n_bits]
     best = before = scorer.best(QuantizedNetwork.from_bits(architecture, here[None]))[1]
     moves = _moves(len(here), flips)

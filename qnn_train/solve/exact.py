@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 
 from cim_hal.extras import load_extra
+from cim_hal.text import counted
 from qnn_train.arguments import checked
 from qnn_train.arrays import BitArray, FloatArray
 from qnn_train.errors import AssemblyError, TrainingError
@@ -69,7 +70,8 @@ def exhaustive(qcbo: Qcbo) -> Optimum:
     """
     if qcbo.n_bits > MAX_EXHAUSTIVE_BITS:
         raise AssemblyError(
-            f"{qcbo.n_bits} bits are too many to try all", hint=f"at most {MAX_EXHAUSTIVE_BITS}"
+            f"{counted(qcbo.n_bits, 'bit')} are too many to try all",
+            hint=f"at most {MAX_EXHAUSTIVE_BITS}",
         )
     vectors = every_vector(qcbo.n_bits)
     feasible = vectors[qcbo.is_feasible(vectors)]

@@ -14,6 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
+from cim_hal.text import counted
 from qnn_train.arguments import checked
 from qnn_train.arrays import BitArray, FloatArray, IntArray
 from qnn_train.checks import COUNT, SEED
@@ -234,7 +235,8 @@ class ExactOracle:
         found = cp_sat(program, seconds=self.seconds)
         if not found.proven:
             raise TrainingError(
-                f"no exact minimum of a problem of {n_bits} bits within {self.seconds:g} s",
+                f"no exact minimum of a problem of {counted(n_bits, 'bit')}"
+                f" within {self.seconds:g} s",
                 hint="smaller blocks or programs, or another oracle",
             )
         return evaluate(gradient, found.bits[None])

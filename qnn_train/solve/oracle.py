@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from cim_hal import CimError, IsingModel, PumpSchedule, SampleSet
+from cim_hal.text import counted
 from qnn_train.arguments import checked
 from qnn_train.arrays import BitArray, FloatArray
 from qnn_train.errors import AssemblyError, TrainingError
@@ -232,7 +233,8 @@ class ExhaustiveOracle:
         n = len(gradient) - 1
         if n > MAX_EXHAUSTIVE_BITS:
             raise AssemblyError(
-                f"{n} bits are too many to try all", hint=f"at most {MAX_EXHAUSTIVE_BITS}"
+                f"{counted(n, 'bit')} are too many to try all",
+                hint=f"at most {MAX_EXHAUSTIVE_BITS}",
             )
         every = evaluate(gradient, every_vector(n))
         return Answer(every.bits[: self.n_samples], every.values[: self.n_samples])
@@ -332,7 +334,7 @@ class PackedOracle(ParallelOracle):
         for at, size in enumerate(sizes):
             if size > self.max_bits:
                 raise TrainingError(
-                    f"a problem of {size} bits for a task of {self.max_bits}",
+                    f"a problem of {counted(size, 'bit')} for a task of {self.max_bits}",
                     hint="fewer samples in a part, or a larger machine",
                 )
             if size > room:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import numpy as np
 
+from cim_hal.text import counted
 from qnn_train.data import ImageSet, PooledLevels, Selection
 from qnn_train.data.datasets import augmented
 from qnn_train.errors import AssemblyError, DataError
@@ -172,7 +173,7 @@ def _split(images: ImageSet, share: float, seed: int) -> tuple[ImageSet, ImageSe
         count = round(share * len(members))
         if not 0 < count < len(members):
             raise DataError(
-                f"a validation share of {share} of {len(members)} images a class",
+                f"a validation share of {share} of {counted(len(members), 'image')} a class",
                 hint="leave at least one image on each side",
             )
         held[rng.choice(members, count, replace=False)] = True

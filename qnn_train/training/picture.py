@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cim_hal.atomic_files import replacing
+from cim_hal.text import counted
 from qnn_train.training.recipe import PROXIMAL
 from qnn_train.training.report import RunReport
 
@@ -18,9 +19,9 @@ INK, SECOND, THIRD, GRID = "#1f3a5f", "#2f8f6b", "#c2571a", "#d9dde3"
 def draw(report: RunReport, path: Path) -> None:
     """Write the picture of `report` to `path` as PNG."""
     if report.method == PROXIMAL:
-        figure, network = _of_losses(report), f"blocks of at most {report.spins} spins"
+        figure, network = _of_losses(report), f"blocks of at most {counted(report.spins, 'spin')}"
     else:
-        figure, network = _of_program(report), f"{report.spins} spins"
+        figure, network = _of_program(report), counted(report.spins, "spin")
     figure.suptitle(_title(report, network), fontsize=11)
     save(figure, path)
 
@@ -113,10 +114,10 @@ def _mark_test(axes: Any, report: RunReport) -> None:
 def _title(report: RunReport, network: str) -> str:
     bits = "real-valued" if report.coupling_bits is None else f"{report.coupling_bits}-bit"
     names = report.class_names
-    classes = " or ".join(names) if len(names) == 2 else f"{len(names)} classes"
+    classes = " or ".join(names) if len(names) == 2 else counted(len(names), "class")
     images = report.train_samples or report.n_train
     return (
-        f"{report.dataset}: {classes}, {images} training images\n"
+        f"{report.dataset}: {classes}, {counted(images, 'training image')}\n"
         f"network {report.network}, {report.bits_per_parameter:.2f} bits per parameter, "
         f"{network}\n{report.method} on {report.device}, {bits} couplings, seed {report.seed}"
     )

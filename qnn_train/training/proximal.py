@@ -180,7 +180,7 @@ class ProximalStepper:
 
     def status(self) -> str:
         """Return calls, least loss and accuracies of the best network."""
-        best, text = self._at.best, f"{counted(self.calls, 'call')}"
+        best, text = self._at.best, counted(self.calls, "call")
         if not self._at.sweeps:
             return text
         held = best.validation_score
@@ -332,7 +332,7 @@ class ProximalStepper:
             if stage >= len(self.sizes) or not np.isfinite(numbers[0]):
                 raise ValueError(f"no stage {stage}")
             if sweeps != len(self._rows):
-                raise ValueError(f"a history of {len(self._rows)} sweeps")
+                raise ValueError(f"a history of {counted(len(self._rows), 'sweep')}")
             n_bits = self._problem.stages[stage].architecture.n_bits
             record = OracleRecord.restored(arrays, calls)
             bits, best_bits = checked_bits(arrays, "bits", 2, n_bits)

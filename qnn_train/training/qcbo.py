@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from cim_hal import Capabilities, CapabilityError, DevicePool, Session
+from cim_hal.text import counted
 from qnn_train.archive import checked_array, checked_bits, reading
 from qnn_train.arguments import checked
 from qnn_train.arrays import Array, BitArray, NDArray
@@ -372,7 +373,7 @@ def _restored(
         solver = {name.removeprefix(SOLVER): arrays[name] for name in own}
         steps = len(checkpoint.history.calls)
         if not steps or steps != solver["step"].item():
-            raise ValueError(f"a history of {steps} steps")
+            raise ValueError(f"a history of {counted(steps, 'step')}")
         record = OracleRecord.restored(arrays, checkpoint.history.calls[-1])
     network = QuantizedNetwork.from_bits(architecture, best)
     found = Candidate(network, accuracy, tuple(losses.tolist()))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from cim_hal.text import counted
 from qnn_train.arguments import checked
 from qnn_train.checks import (
     BIAS_BITS,
@@ -376,7 +377,7 @@ class ProximalRecipe:
         """Return the code of the weights of each layer."""
         names = self.weights if isinstance(self.weights, tuple) else (self.weights,) * n_layers
         if len(names) != n_layers:
-            raise AssemblyError(f"{len(names)} codes of weights for {n_layers} layers")
+            raise AssemblyError(f"{len(names)} codes of weights for {counted(n_layers, 'layer')}")
         return [weight_code(name) for name in names]
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from cim_hal.text import counted
 from qnn_train.errors import AssemblyError, ModelFileError
 from qnn_train.network import Architecture, Layer, QuantizedNetwork
 from qnn_train.solve.losses import RESCALING
@@ -53,7 +54,9 @@ def only_network(networks: QuantizedNetwork) -> QuantizedNetwork:
     """Return the network of a model; an AssemblyError where several vote."""
     count = len(networks.biases[0])
     if count > 1:
-        raise AssemblyError(f"init has {count} networks that vote", hint="a model of one network")
+        raise AssemblyError(
+            f"init has {counted(count, 'network')} that vote", hint="a model of one network"
+        )
     return networks[0]
 
 

@@ -44,7 +44,7 @@ class RecipeTask:
             try:
                 recipe, pair = _prepared(options, dict(zip(names, values, strict=True)), 0)
                 if recipe.method not in METHODS:
-                    raise StudyError(f"no method {recipe.method!r}")
+                    raise StudyError(f"no method {recipe.method!r}; {', '.join(METHODS)}")
                 prepare(recipe, pair)
             except (CimError, TypeError, ValueError) as error:
                 raise StudyError(f"train: {error}") from None
@@ -64,7 +64,7 @@ class RecipeTask:
         network = hashlib.sha256()
         for array in (*model.network.weights, *model.network.biases):
             network.update(array.tobytes())
-        lacking = self.no_infeasibility(options) or "it is no finite number"
+        lacking = self.no_infeasibility({**options, **levels}) or "it is no finite number"
         return Trained(
             correct=round(report.test_accuracy * report.n_test),
             tested=report.n_test,

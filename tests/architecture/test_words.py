@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from functools import cache
-from itertools import chain
+from itertools import chain, pairwise
 
 import pytest
 from source_tree import ROOT, Module, modules, other_modules, words_of
+
+from cim_hal.text import counted
 
 RETIRED = ROOT / "docs/development/retired.md"
 CHANGELOG = ROOT / "docs/changelog.md"  # says what was renamed
@@ -60,3 +63,36 @@ def test_no_retired_word_is_in_the_docs():
     for page in chain(ROOT.glob("*.md"), *(folder.rglob("*.md") for folder in folders)):
         if "_build" not in page.parts and page not in (RETIRED, CHANGELOG):
             assert complaints(page.read_text(encoding="utf-8"), words) == [], page
+
+
+# Texts, and a noun behind them: no number that could be 1.
+TEXTS = {("bits", "couplings"), ("sizes", "spins"), ("lost", "points"), ("about['cells']", "cells")}
+
+
+def test_a_number_and_its_noun_agree():
+    calls = (node for source in modules().values() for node in ast.walk(source.tree))
+    plurals = {
+        counted(2, call.args[1].value)[2:]
+        for call in calls
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "counted"
+        if isinstance(call.args[1], ast.Constant)
+    }
+    assert {"runs", "entries", "classes", "auxiliary spins"} <= plurals
+    for name, source in modules().items():
+        found = set(_bare_plurals(source.tree, plurals))
+        assert found <= TEXTS, f"{name}: use cim_hal.text.counted"
+
+
+def _bare_plurals(tree, plurals):
+    """Yield each number of a text and the plural that follows it, whatever the number is."""
+    texts = (node.values for node in ast.walk(tree) if isinstance(node, ast.JoinedStr))
+    for number, text in chain.from_iterable(map(pairwise, texts)):
+        if not (isinstance(number, ast.FormattedValue) and isinstance(text, ast.Constant)):
+            continue
+        said = ast.unparse(number.value)
+        is_fixed = said.rsplit(".")[-1].isupper() or ".join(" in said
+        is_real = number.format_spec is not None and ast.unparse(number.format_spec)[-2] in "efg"
+        noun = re.match(r" ((?:[a-z]+ )?[a-z]+)", str(text.value))
+        if noun and not (is_fixed or is_real):
+            for plural in plurals & {noun[1], noun[1].split(" ")[0]}:
+                yield said, plural

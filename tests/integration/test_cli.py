@@ -266,6 +266,18 @@ def test_list_says_what_emulated_machines_can_do_and_cuts_nothing(run):
         assert driver["description"] in said
 
 
+def test_list_leaves_out_what_is_too_small_or_has_no_field(run):
+    def names(*options):
+        return {each["name"] for each in json.loads(run("list", "--json", *options)[1])}
+
+    every = names()
+    assert every - names("--spins", "1000") == {"emulator-100", "emulator-550"}
+    assert "emulator-550" not in names("--bits", "9")
+    assert {"emulator", "emulator-dsb"} <= names("--bits", "16")
+    assert {"emulator", "emulator-dsb"} & names("--field") == {"emulator-dsb"}
+    assert names("--spins", "100513") == set()
+
+
 MODULES = {
     "plain": "def make():\n    '''Our bench, of 12 pulses.\n\n    More.'''\n    raise OSError",
     "missing": "import no_such_library",
@@ -302,6 +314,9 @@ def test_drivers_that_do_not_start_are_listed_with_the_reason(run, tmp_path, mon
     }.items():
         assert said[name].startswith("does not start: "), name
         assert why in said[name]
+    assert {each["name"] for each in json.loads(run("list", "--json", "--field")[1])} >= set(
+        MODULES
+    )
     listed = run("list")[1]
     assert "RuntimeError: no licence" in listed
     assert listed.splitlines()[-1].startswith("-: not opened")

@@ -52,6 +52,8 @@ def test_list_shows_what_runs_and_what_waits(jobs, busy):
     assert (second["owner"], second["keep"], second["reason"]) == ("anonymous", True, "")
     (only,) = _facts(jobs(endpoint, "list", "--state", "queued", "--json"))
     assert only["job"] == waiting
+    assert len(_facts(jobs(endpoint, "list", "--owner", "anonymous", "--json"))) == 2
+    assert _facts(jobs(endpoint, "list", "--owner", "alice", "--json")) == []
     _, out, _ = jobs(endpoint, "list")
     assert [word in out for word in (running[:12], waiting[:12], "running", "queued")] == [True] * 4
 
@@ -112,6 +114,10 @@ def test_a_result_is_fetched_let_go_of_and_gone(serving, jobs, tmp_path):
         (["cancel", ""], 2, "2 of your jobs on the server begin with"),
         (["cancel", NOBODY], 1, "the server does not know that job"),
         (["list", "--state", "asleep"], 2, "'asleep' is not one of"),
+        (["show", "3f2a", "--state", "done"], 2, "--state is for list"),
+        (["cancel", "3f2a", "--owner", "me"], 2, "--owner is for list"),
+        (["list", "--out", "x.npz"], 2, "--out is for result"),
+        (["ack", "3f2a", "--timeout", "1"], 2, "--timeout is for wait and result"),
         (["explode"], 2, "'explode' is not one of"),
     ],
 )

@@ -60,4 +60,4 @@ def test_a_suite_of_somebody_else_finds_the_fixtures(serving, tmp_path):
             command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300, check=False
         )
     assert "1 failed, 4 passed" in found.stdout, found.stdout + found.stderr
-    assert "0 of 32 runs succeed (0), which is less than 0.9" in found.stdout
+    assert "0 of 32 runs succeeded (0), which is less than 0.9" in found.stdout

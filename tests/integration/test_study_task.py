@@ -72,6 +72,9 @@ def test_a_study_of_trainings_tells_accuracy_and_its_rows_repeat(run, study, tmp
         ("classes = [0, 1]", "classes = [3]", "two numbers"),
         ("noise", "noize", "did you mean noise"),
         ('task = "train"', 'task = "sample"', "needs [models]"),
+        ("[2, 8]", '[2, 8]\nmethod = ["qcgd", "qcgt"]', "no method 'qcgt'; qcgd, "),
+        ("[0.0, 0.01]", '["none"]', "factor noise = 'none': it should be a number"),
+        ("[2, 8]", '[2, "8"]', "texts and numbers are not compared"),
         ("[factors]", f"{CLIFF.format('r99', 5)}[factors]", "has accuracy, infeasibility, calls"),
         (
             "n_runs = 4}",
@@ -98,6 +101,28 @@ def test_the_machine_of_trainings_can_be_replaced(run, study, tmp_path):
     (point,) = json.loads(said)["points"]
     assert point["success_probability"] > 0.6
     assert point["infeasibility"] > 0
+
+
+def test_methods_are_levels_of_a_factor(run, tmp_path):
+    """Each is compared with the first, by the same trainings, and tells what it lacks itself."""
+    study = tmp_path / "study.toml"
+    coded = TRAIN.replace("[2, 8]", "[8]").replace("noise = [0.0, 0.01]", "")
+    study.write_text(coded + 'method = ["qcgd", "random"]\n')
+    out = tmp_path / "out"
+    status, said, err = run("sweep", str(study), "--out", str(out), "--json")
+    assert status == 0, err
+    summary = json.loads(said)
+    ours, random = summary["points"]
+    assert (ours["factors"]["method"], random["factors"]["method"]) == ("qcgd", "random")
+    assert ours["infeasibility"] is not None
+    assert random["infeasibility"] is None
+    assert random["no_infeasibility"] == "the method random has no constraints"
+    assert [v["level"] for v in summary["verdicts"] if v["factor"] == "method"] == ["random"]
+    alone = tmp_path / "alone.toml"
+    alone.write_text(coded)
+    assert run("sweep", str(alone), "--out", str(tmp_path / "one"))[0] == 0
+    networks = [{row.spins_sha256 for row in read_rows(at)} for at in (tmp_path / "one", out)]
+    assert networks[0] < networks[1]
 
 
 def test_a_method_without_constraints_says_so_in_place_of_infeasibility(run, study, tmp_path):

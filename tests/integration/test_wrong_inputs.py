@@ -102,6 +102,7 @@ TEXTS: dict[str, tuple[str, ...]] = {
     "note": (),
     "public_key": ("short", "nosuch.pub"),
     "out": ("file",),
+    "owner": (),
     "pump": ("", "x", "0;1", "nan", "0,inf", "-1", "0," * 2000 + "0"),
     "reason": (),
     "server_key": ("nosuch.pub",),

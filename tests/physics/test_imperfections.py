@@ -542,7 +542,7 @@ def test_slots_for_reference_are_not_for_spins(start):
     assert Imperfections(**options).max_spins == 100
     assert Imperfections().max_spins is None
     start(linear(**options), np.zeros((100, 100)))
-    with pytest.raises(ValueError, match="101 spins do not fit a train with 100 slots left"):
+    with pytest.raises(ValueError, match="101 spins for 100 slots of a train"):
         start(linear(**options), np.zeros((101, 101)))
 
 

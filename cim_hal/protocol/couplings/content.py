@@ -22,6 +22,7 @@ from cim_hal.model.ising import IsingModel
 from cim_hal.model.triangle import Triangle, pieces, triangle_size
 from cim_hal.protocol.couplings.formats import index_dtype, keeps_dense, narrowed, parts, widened
 from cim_hal.protocol.wire.messages.couplings import CouplingSpec
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -131,7 +132,7 @@ class EncodedCouplings:
             bad = int(np.flatnonzero((rows < 0) | (columns <= rows) | (columns >= n_spins))[0])
             raise ModelError(
                 f"entry {bad} of the couplings is J[{rows[bad]},{columns[bad]}]",
-                hint=f"entries lie above the diagonal of {n_spins} spins",
+                hint=f"entries lie above the diagonal of {counted(n_spins, 'spin')}",
             )
         steps = np.diff(rows * n_spins + columns)
         if (steps <= 0).any():

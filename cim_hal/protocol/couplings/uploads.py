@@ -13,6 +13,7 @@ from cim_hal.errors import CapabilityError, ModelError, RemoteProtocolError, Unk
 from cim_hal.protocol.couplings.content import EncodedCouplings, Hasher
 from cim_hal.protocol.couplings.formats import n_bytes
 from cim_hal.protocol.sharing.sessions import check_quota
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -223,4 +224,6 @@ def check_base(spec: messages.CouplingSpec, base: Couplings | None) -> None:
             kind="base",
         )
     if base.n_spins != spec.n_spins:
-        raise ModelError(f"the delta has {spec.n_spins} spins, its base has {base.n_spins}")
+        raise ModelError(
+            f"the delta has {counted(spec.n_spins, 'spin')}, its base has {base.n_spins}"
+        )

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from cim_hal.errors import QueueFullError, UnavailableError
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from cim_hal.protocol.jobs.entry import JobEntry, JobSize
@@ -282,7 +283,7 @@ class Scheduler:
             return
         whose = f"of {user.name} " if own >= limits.user_queue_length else ""
         raise QueueFullError(
-            f"{own if whose else depth} jobs {whose}wait for the machine, the most it takes",
+            f"{counted(own if whose else depth, 'job')} {whose}waiting, the most the machine takes",
             hint="fetch or cancel a job, or try again later",
             queue_length=limits.user_queue_length if whose else limits.queue_length,
             depth=depth,

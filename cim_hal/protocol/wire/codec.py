@@ -43,6 +43,7 @@ from cim_hal.protocol.wire.limits import (
 )
 from cim_hal.protocol.wire.packet import ID_BYTES, Kind, Packet
 from cim_hal.protocol.wire.version import MAJOR, written
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -185,7 +186,7 @@ class Codec:
             raise RemoteProtocolError(f"the message has kind {number} and flags {flags}")
         if n_buffers != len(frames) - 2 or n_buffers > self._limits.buffers:
             raise RemoteProtocolError(
-                f"the message promises {n_buffers} buffers and has {len(frames) - 2}"
+                f"the message promises {counted(n_buffers, 'buffer')} and has {len(frames) - 2}"
             )
         return kind, n_buffers
 
@@ -229,7 +230,7 @@ class Codec:
         least, most = allowed
         if len(descriptors) != n_buffers or not least <= n_buffers <= most:
             raise RemoteProtocolError(
-                f"the message has {n_buffers} buffers and describes {len(descriptors)}; "
+                f"the message has {counted(n_buffers, 'buffer')} and describes {len(descriptors)}; "
                 f"its type takes {least} to {most}"
             )
         return tuple(self._read_array(*pair) for pair in zip(descriptors, frames, strict=True))
@@ -306,7 +307,8 @@ def read_frames(read: Callable[[int], Buffer], max_bytes: int) -> list[Buffer]:
     """
     (n_frames,) = _COUNT.unpack(read(_COUNT.size))
     if not 0 < n_frames <= MAX_FRAMES:
-        raise RemoteProtocolError(f"a message promises {n_frames} frames, 1 to {MAX_FRAMES} fit")
+        promised = counted(n_frames, "frame")
+        raise RemoteProtocolError(f"a message promises {promised}, 1 to {MAX_FRAMES} fit")
     lengths = struct.unpack(f"<{n_frames}Q", read(8 * n_frames))
     if sum(lengths) > max_bytes:
         raise RemoteProtocolError(f"a message promises {sum(lengths)} bytes, {max_bytes} fit")

@@ -28,6 +28,7 @@ from cim_hal.protocol.wire.base import ErrorMessage, Message, Number, Wire, one_
 from cim_hal.protocol.wire.codec import Codec, FrameLimits, prefix, read_frames
 from cim_hal.protocol.wire.errors import as_error, to_wire
 from cim_hal.protocol.wire.packet import Kind, Packet
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -320,7 +321,7 @@ def decode_couplings(packet: Packet) -> Lowering:
     body: Any = packet.body
     *parts, field, gauge = packet.buffers
     if len(parts) != (1 if body.dense else 3):
-        raise RemoteProtocolError(f"couplings of {len(parts)} arrays")
+        raise RemoteProtocolError(f"couplings of {counted(len(parts), 'array')}")
     if body.dense:
         return Lowering(Triangle(len(gauge), parts[0]), field, gauge, body.report)
     matrix = scipy.sparse.csr_array(tuple(parts), shape=(len(gauge), len(gauge)))
@@ -346,7 +347,7 @@ def decode_readout(packet: Packet) -> driver.Readout:
     body: Any = packet.body
     values, *rest = packet.buffers
     if len(rest) not in (0, 3):
-        raise RemoteProtocolError(f"a readout with {len(rest)} arrays of a trace")
+        raise RemoteProtocolError(f"a readout with {counted(len(rest), 'array')} of a trace")
     return driver.Readout(values, Trace(*rest) if rest else None, body.notes)
 
 

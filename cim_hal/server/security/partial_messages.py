@@ -25,6 +25,7 @@ from cim_hal.multipart import is_readable
 from cim_hal.protocol.wire.limits import MAX_HEADER_BYTES
 from cim_hal.server.process_usage import max_open_files
 from cim_hal.server.steps import LogLimiter
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from cim_hal.protocol.wire.limits import Limits
@@ -231,7 +232,8 @@ class PartialMessageGuard:
         count = self._limiter.due("cut")
         if count:
             what = (
-                f"{connection.held} bytes of an incomplete message, {len(self._connections)} peers"
+                f"{connection.held} bytes of an incomplete message, "
+                f"{counted(len(self._connections), 'peer')}"
             )
             log.warning("%s port %d was cut off: %s (%d times)", host, port, what, count)
         return True

@@ -91,7 +91,7 @@ BQM = dimod.BQM({0: 1.0, 1: 2.0}, {(0, 1): 3.0}, "SPIN").to_serializable()
         (EXAMPLE | {"scale": 1e308, "linear_terms": [{"coeff": 1e308, "id": 2}]}, "model.json"),
         (BQM | {"num_variables": 3}, "3 variables"),
         (BQM | {"quadratic_head": [5]}, "beyond the last"),
-        (BQM | {"quadratic_biases": [1.0, 2.0]}, "1 interactions"),
+        (BQM | {"quadratic_biases": [1.0, 2.0]}, "1 interaction,"),
         (BQM | {"variable_labels": [1, True]}, "label stands twice"),
         (BQM | {"variable_labels": [{"a": 1}, 2]}, "a label is no"),
         ('{"solutions": [1e999]}', "1e999"),

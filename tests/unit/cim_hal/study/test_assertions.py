@@ -76,7 +76,7 @@ def test_a_sequential_test_that_could_not_end_or_begin_is_refused(wrong):
 def test_a_sequential_test_ends_on_a_real_machine():
     with open_device("emulator-mean-field") as session:
         assert_success(lambda seed: session.sample(PAIR, n_runs=8, seed=seed), -1, at_least=0.5)
-        with pytest.raises(AssertionError, match="of 24 runs succeed"):
+        with pytest.raises(AssertionError, match="of 24 runs succeeded"):
             assert_success(lambda seed: session.sample(PAIR, n_runs=8, seed=seed), -2, at_least=0.9)
 
 

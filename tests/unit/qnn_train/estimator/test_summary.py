@@ -21,7 +21,7 @@ def test_each_network_that_votes_counts_its_bits(iris, three):
     assert three.n_votes_ == 2
     assert three.summary_.n_bits == 2 * architecture.n_bits
     assert three.summary_.bits_per_parameter == 2 * architecture.bits_per_parameter
-    assert "2 network(s)" in str(three.summary_)
+    assert "2 networks, " in str(three.summary_)
     alone = [three.model_.networks[index] for index in range(2)]
     inputs = three.model_.grid.transform(iris[0])
     added = sum(network.margin(inputs) for network in alone)
