@@ -1,9 +1,10 @@
-"""Tables written from what the code declares: options of dynamics, and fields of capabilities.
+"""Tables written from what the code declares: options of dynamics, capabilities, public names.
 
-    python docs/option_tables.py    write docs/reference/options.md, and the table of Capabilities
-                                    in docs/how-to/write-a-driver.md
+    python docs/option_tables.py    write docs/reference/options.md, the table of Capabilities in
+                                    docs/how-to/write-a-driver.md, and what stands behind each name
+                                    in docs/reference/api.md: the first line of its docstring
 
-`tests/unit/emulator/test_options.py` compares.
+`tests/unit/emulator/test_options.py` and `tests/architecture/test_pages.py` compare.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import inspect
 import itertools
 import re
 from dataclasses import MISSING, fields
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).parent / "reference/options.md"
 DRIVER_PAGE = Path(__file__).parent / "how-to/write-a-driver.md"
+API_PAGE = Path(__file__).parent / "reference/api.md"
+NAMES = re.compile(r"(?:^   [a-z_]+\.[\w.]+(?:  .*)?\n)+", re.MULTILINE)  # a block of them
 ATTRIBUTE = re.compile(r"^(\w+) : (.+)\n((?: {4}.+\n?)+)", re.MULTILINE)
 HEAD = """# Options of the dynamics
 
@@ -132,6 +136,29 @@ def _bounds(schema: dict[str, Any]) -> str:
             return ""
 
 
+def api_page() -> str:
+    """Return the page of public names with what each is, for those who read its source.
+
+    Sphinx reads the first word of a line, and takes the rest from the docstring itself.
+    """
+    return NAMES.sub(_described, API_PAGE.read_text(encoding="utf-8"))
+
+
+def _described(block: re.Match[str]) -> str:
+    names = [line.split()[0] for line in block[0].splitlines()]
+    width = max(map(len, names))
+    return "".join(f"   {name:{width}}  {_first_line(name)}".rstrip() + "\n" for name in names)
+
+
+def _first_line(name: str) -> str:
+    """Return the first line of a docstring; a value has none of its own."""
+    module, _, word = name.rpartition(".")
+    named = getattr(import_module(module), word)
+    own = str(getattr(named, "__module__", "")).partition(".")[0] == module.partition(".")[0]
+    return (inspect.getdoc(named) or "").partition("\n")[0] if own else ""
+
+
 if __name__ == "__main__":
     PAGE.write_text(page())
     DRIVER_PAGE.write_text(driver_page())
+    API_PAGE.write_text(api_page(), encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import runpy
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 
 import pytest
 from source_tree import ROOT, modules
@@ -94,9 +95,17 @@ def test_no_page_holds_a_merge_that_was_not_finished():
     assert {page.name for page in pages if marked.search(page.read_text(encoding="utf-8"))} == set()
 
 
+def test_what_stands_behind_a_public_name_is_the_first_line_of_its_docstring():
+    spec = spec_from_file_location("option_tables", ROOT / "docs/option_tables.py")
+    tables = module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    page = tables.API_PAGE.read_text(encoding="utf-8")
+    assert page == tables.api_page(), "run: python docs/option_tables.py"
+
+
 def test_every_public_name_is_in_the_reference_by_task():
     page = (ROOT / "docs/reference/api.md").read_text(encoding="utf-8")
-    listed = set(re.findall(r"^   ([\w.]+)$", page, re.MULTILINE))
+    listed = set(re.findall(r"^   ([a-z_]+\.[\w.]+)(?:  .*)?$", page, re.MULTILINE))
     words = {name.rpartition(".")[2] for name in listed}
     for package in ("cim_hal", "emulator", "qnn_train"):
         assert set(import_module(package).__all__) <= words

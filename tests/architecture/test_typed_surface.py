@@ -140,7 +140,7 @@ def _members(cls: type) -> list[str]:
 
 def _public_names() -> list[tuple[str, str]]:
     page = (ROOT / "docs/reference/api.md").read_text()
-    names = r"^   ((?:cim_hal|emulator|qnn_train)[\w.]*)\.(\w+)$"
+    names = r"^   ((?:cim_hal|emulator|qnn_train)[\w.]*)\.(\w+)(?:  .*)?$"
     return re.findall(names, page, re.MULTILINE)
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])
-FSYNC_S = 3.0  # long, beside what a busy machine takes for an answer
+FSYNC_S = 2.0  # long, beside what a busy machine takes for an answer
 
 
 @pytest.fixture
@@ -36,7 +36,10 @@ def slow_disk(tmp_path, monkeypatch):
 def test_a_slow_disk_delays_the_promise_that_it_keeps_and_no_other(slow_disk, crashing):
     """The acceptance of a job takes the disk's time; pings and the cancel of another do not."""
     crashing.start()
-    with open_device(crashing.endpoint) as session, open_device(crashing.endpoint) as other:
+    with (
+        open_device(crashing.endpoint, timeout_s=60.0) as session,
+        open_device(crashing.endpoint) as other,
+    ):
         running = session.submit(PAIR, PumpSchedule.constant(1.0, round_trips=60_000))
         while not session.describe().busy:
             time.sleep(0.01)
