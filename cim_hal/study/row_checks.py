@@ -132,9 +132,11 @@ class _Expected:
         """Return the fields that a job of the study gives a row."""
         target, model = instance.target, instance.model
         near = 0.0 if model is None else model.energy_tolerance
+        repeat = self._study.repeat
+        runs = runs_of(row.factors, repeat.runs)
         device = row.device if row.device in self._devices else ", ".join(sorted(self._devices))
         known = {
-            "batch": row.batch if self._study.repeat.width else 0,
+            "batch": min(row.batch, repeat.most_runs(runs) // runs - 1),
             "seed": self._machines.seed_of(instance, row.batch),
             "device": device,
             "target": row.target if abs(row.target - target.energy) <= near else target.energy,
@@ -144,7 +146,7 @@ class _Expected:
             return known | {"runs": self._n_tested, "model_digest": ""}
         return known | {
             "n_spins": model.n_spins,
-            "runs": runs_of(row.factors, self._study.repeat.runs),
+            "runs": runs,
             "model_digest": self._digest(row, model),
             "calls": None,
             "infeasibility": None,

@@ -76,7 +76,7 @@ def test_a_study_of_trainings_tells_accuracy_and_its_rows_repeat(run, study, tmp
             for bits in (1, 20, 64)
         ),
         ("n_runs = 4", "n_runs = 100000", "max_runs: the request needs 100000"),
-        ("n_runs = 4", "n_runs = 4, oracle = 'descent', lowering = 'quantile'", "bits of a machine"),
+        ("n_runs = 4", "n_runs = 4, oracle = 'descent', lowering = 'quantile'", "to the bits of"),
         ('task = "train"', 'task = "sample"', "needs [models]"),
         ("[2, 8]", '[2, 8]\nmethod = ["qcgd", "qcgt"]', "no method 'qcgt'; qcgd, "),
         ("[0.0, 0.01]", '["none"]', "factor noise = 'none': it should be a number"),

@@ -250,5 +250,5 @@ def test_what_should_be_a_table_is_named_where_it_is_none(table, value):
 def test_whole_numbers_have_64_bits(tmp_path, old, new):
     for number in (2**63, -(2**63) - 1, 10**400):
         text = GOOD.replace(old, new.format(number))
-        with pytest.raises(StudyError, match=r"\w+: a whole number has at most 64 bits"):
+        with pytest.raises(StudyError, match=r"\S: a whole number has at most 64 bits"):
             read_study(written(tmp_path, text))
