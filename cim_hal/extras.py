@@ -1,4 +1,4 @@
-"""Packages that not every install has: the one place that says how to get them.
+"""What the installed packages offer, and how to get those that not every install has.
 
 What it says works in every install, from a checkout or not: it names the package itself, with the
 versions that the metadata of this distribution ask for.
@@ -7,18 +7,33 @@ versions that the metadata of this distribution ask for.
 from __future__ import annotations
 
 import re
+import sys
+from functools import lru_cache
 from importlib import import_module
-from importlib.metadata import requires
+from importlib.metadata import EntryPoints, entry_points, requires
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cim_hal.errors import CimError
 
-__all__ = ["FULL_INSTALL", "how_to_install", "load_extra", "require_extra"]
+__all__ = ["FULL_INSTALL", "how_to_install", "load_extra", "offered", "require_extra"]
 
 FULL_INSTALL = "the full install has it: pip install . in the checkout of cim-hal"
 DISTRIBUTIONS = {"kaiwu": "kaiwu-community", "sklearn": "scikit-learn"}  # of modules named else
+
+
+def offered(group: str) -> EntryPoints:
+    """Return what the installed packages offer in a group, as entry points.
+
+    They are looked for once for each search path, because that takes longer than to open a machine.
+    """
+    return _offered(group, tuple(sys.path))
+
+
+@lru_cache(32)
+def _offered(group: str, _path: tuple[str, ...]) -> EntryPoints:
+    return entry_points(group=group)
 
 
 def how_to_install(module: str) -> str:

@@ -1,8 +1,11 @@
-"""Words that are shown: text of others, which must not forge a line; numbers with their nouns."""
+"""Words that are shown: text of others, which must not forge a line; numbers; notebooks' tables."""
 
 from __future__ import annotations
 
-__all__ = ["counted", "printable"]
+from collections.abc import Iterable, Sequence
+from html import escape
+
+__all__ = ["counted", "html_table", "printable"]
 
 # Letters and marks without a shape: `str.isprintable` knows controls, formats and spaces alone.
 _BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
@@ -31,6 +34,18 @@ def counted(number: float | str, noun: str, form: str = "") -> str:
     if noun.endswith(("gy", "ry")):
         return f"{shown} {noun[:-1]}ies"
     return f"{shown} {noun}{'es' if noun.endswith('ss') else 's'}"
+
+
+def html_table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Return a table of HTML, as notebooks show an object; everything in it is shown as text."""
+    head = "".join(f"<th>{escape(each)}</th>" for each in headings)
+    body = "".join(
+        f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in rows
+    )
+    return (
+        f"<table><caption>{escape(caption)}</caption>"
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    )
 
 
 def _is_seen(char: str) -> bool:

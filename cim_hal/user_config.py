@@ -10,7 +10,6 @@ import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +17,7 @@ from pydantic import Field, field_validator, model_validator
 
 from cim_hal.addresses import check_endpoint_form, is_endpoint, is_machine_file
 from cim_hal.errors import TargetError
+from cim_hal.extras import offered
 from cim_hal.key_files import config_folder
 from cim_hal.toml_files import FileTable, read_file
 
@@ -124,7 +124,7 @@ def named_target(name: str) -> NamedTarget | None:
         return None
     config = read_user_config()
     found = config.targets.get(name)
-    if found is not None and entry_points(group=DRIVERS, name=name):
+    if found is not None and offered(DRIVERS).select(name=name):
         raise TargetError(
             f"{name} is an installed driver, and {found.target} in {config.path}",
             hint="give it another name there",

@@ -251,8 +251,8 @@ def _plan(
         if study.train is not None:  # runs of a training depend on its recipe
             return plan | dict.fromkeys(("runs", "most_runs", "runs_to_tune", "machine_s"))
         seconds = [_run_s(machines, point) for point in points]
-        most = sum(models) * study.repeat.most_runs
-        plan |= {"runs": sum(runs), "most_runs": most, "runs_to_tune": 0}
+        limits = [study.repeat.most_runs(_runs_at(study, point)) for point in points]
+        plan |= {"runs": sum(runs), "most_runs": sum(map(mul, models, limits)), "runs_to_tune": 0}
         plan["machine_s"] = None if None in seconds else sum(map(mul, runs, seconds))
         return plan | _tuning(study, plan)
 

@@ -59,7 +59,7 @@ FAMILIES = (
 )
 DRIVER = (
     "The machine does not say how long a round trip takes: the time of a run is what its driver "
-    "took, over all runs of a job."
+    "took, the median over jobs."
 )
 
 STYLE = """

@@ -11,10 +11,9 @@ from pydantic import Field, model_validator
 
 from cim_hal.errors import CapabilityError, DriverFaultError, ModelError
 from cim_hal.model.conversion import real_number, require, whole_number
-from cim_hal.model.html import html_table
 from cim_hal.model.record import ONE_LINE, Fact, FactName, Record
 from cim_hal.model.schedule import MAX_ROUND_TRIPS, MAX_TRACE_BYTES, PumpSchedule, TraceRequest
-from cim_hal.text import counted
+from cim_hal.text import counted, html_table
 from cim_hal.toml_files import nearest
 
 __all__ = ["MAX_SETTINGS", "Capabilities", "DriverOption", "Setting"]

@@ -12,11 +12,11 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any, TypeVar
 
 from cim_hal.errors import CapabilityError, TargetError
-from cim_hal.extras import FULL_INSTALL, how_to_install
+from cim_hal.extras import FULL_INSTALL, how_to_install, offered
 from cim_hal.machine.capabilities import Capabilities, DriverOption
 from cim_hal.machine.config import MachineConfig
 from cim_hal.machine.driver import Driver
@@ -59,7 +59,7 @@ class RegisteredDriver:
 
 def registered_drivers() -> list[RegisteredDriver]:
     """Return the drivers of all installed packages, sorted by name."""
-    found = sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
+    found = sorted(offered(GROUP), key=lambda entry: entry.name)
     return [RegisteredDriver(e.name, e.value, e.dist.name if e.dist else "?") for e in found]
 
 
@@ -93,7 +93,7 @@ def summary_of(driver: str) -> str:
 
 def factory_of(target: str) -> str:
     """Return the ``module:factory`` of a target; the target itself if it is not installed."""
-    return next((entry.value for entry in entry_points(group=GROUP, name=target)), target)
+    return next((entry.value for entry in offered(GROUP).select(name=target)), target)
 
 
 def lock_name(config: MachineConfig, hardware: str = "") -> str:
@@ -201,7 +201,7 @@ def check_name(target: str) -> None:
 
     Nothing is imported. `TargetError` names the nearest of those that are installed.
     """
-    if entry_points(group=GROUP, name=target) or (":" in target and "//" not in target):
+    if offered(GROUP).select(name=target) or (":" in target and "//" not in target):
         return
     names = [*(driver.name for driver in registered_drivers()), *read_user_config().targets]
     near = get_close_matches(target, names, n=1)
@@ -219,9 +219,9 @@ def check_name(target: str) -> None:
 def _load(target: str) -> Callable[..., Any]:
     check_name(target)
     bridge, colon, name = target.partition(":")
-    for entry in entry_points(group=BRIDGES, name=bridge) if colon else ():
+    for entry in offered(BRIDGES).select(name=bridge) if colon else ():
         return _import(target, entry)(name)
-    entries = entry_points(group=GROUP, name=target)
+    entries = offered(GROUP).select(name=target)
     return _import(target, next(iter(entries), EntryPoint(target, target, GROUP)))
 
 

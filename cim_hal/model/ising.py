@@ -41,9 +41,8 @@ from cim_hal.model.energies import (
     largest,
     magnitude_sum,
 )
-from cim_hal.model.html import html_table
 from cim_hal.model.pairs import Pairs
-from cim_hal.text import counted
+from cim_hal.text import counted, html_table
 
 if TYPE_CHECKING:
     import scipy.sparse as sp

@@ -14,11 +14,10 @@ from cim_hal.errors import ModelError
 from cim_hal.extras import load_extra
 from cim_hal.model.conversion import real_number, require, whole_number
 from cim_hal.model.enumeration import all_energies
-from cim_hal.model.html import html_table
 from cim_hal.model.ising import check_model
 from cim_hal.model.record import Diversity, RunRecord
 from cim_hal.model.tables import read_parquet, write_parquet
-from cim_hal.text import counted
+from cim_hal.text import counted, html_table
 
 if TYPE_CHECKING:
     import os

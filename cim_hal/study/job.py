@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,10 +31,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cim_hal.client.session import Session
+    from cim_hal.model.ising import IsingModel
+    from cim_hal.model.sampleset import SampleSet
     from cim_hal.study.families import Instance
     from cim_hal.study.plan import Level, Point, Study
 
 __all__ = ["Job", "Machine", "machine_at", "run_here", "run_on"]
+
+_warm, _warming = set[str](), threading.Lock()  # kinds of jobs that this process had
 
 
 @dataclass(frozen=True)
@@ -96,23 +101,17 @@ def run_on(machine: Machine, job: Job) -> Row:
     if job.study.train is not None:
         return _training(train_task(), machine, job)
     with machine.open() as session:
-        return run_here(session, job)
+        return run_here(session, machine, job)
 
 
-def run_here(session: Session, job: Job) -> Row:
-    """Run a job of samples on an open session."""
+def run_here(session: Session, machine: Machine, job: Job) -> Row:
+    """Run a job of samples on an open session of a machine."""
     levels, instance, model = job.levels, job.instance, job.instance.model
     if model is None:  # it would be a training
         raise TypeError(instance.name)
-    samples = session.sample(
-        model,
-        schedule_of(levels, session.capabilities),
-        n_runs=runs_of(levels, job.study.repeat.runs),
-        seed=job.seed,
-        coupling_bits=None if "coupling_bits" not in levels else int(levels["coupling_bits"]),
-        lowering=str(levels.get("lowering", "max")),
-        settings=job.settings(JOB_FACTORS) or None,
-    )
+    if session.capabilities.round_trip_s is None:
+        _warm_up(session, machine, job, model)
+    samples = _sample(session, job, model, runs_of(levels, job.study.repeat.runs))
     energies = samples.energies
     return Row(
         factors=levels,
@@ -135,6 +134,33 @@ def run_here(session: Session, job: Job) -> Row:
         software=_software(),
         spins_sha256=hashlib.sha256(_spins_by_run(samples)).hexdigest(),
     )
+
+
+def _sample(session: Session, job: Job, model: IsingModel, n_runs: int) -> SampleSet:
+    levels = job.levels
+    return session.sample(
+        model,
+        schedule_of(levels, session.capabilities),
+        n_runs=n_runs,
+        seed=job.seed,
+        coupling_bits=None if "coupling_bits" not in levels else int(levels["coupling_bits"]),
+        lowering=str(levels.get("lowering", "max")),
+        settings=job.settings(JOB_FACTORS) or None,
+    )
+
+
+def _warm_up(session: Session, machine: Machine, job: Job, model: IsingModel) -> None:
+    """Make a run before the first job of a kind, whose time would be that of loading kernels too.
+
+    Jobs of one kind have one machine, kind of models and levels of all factors but the length of
+    a run and their number. Each process does it once, and meanwhile no other job begins there.
+    """
+    others = [pair for pair in job.point if pair[0] not in {"round_trips", "runs"}]
+    kind = repr((machine.config, job.study.machine.settings, job.instance.family, others))
+    with _warming:
+        if kind not in _warm:
+            _sample(session, job, model, 1)
+            _warm.add(kind)
 
 
 def _training(task: TrainTask, machine: Machine, job: Job) -> Row:

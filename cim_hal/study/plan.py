@@ -88,6 +88,8 @@ class _Machine(FileTable):
     def _seeds_are_machines(self) -> _Machine:
         if len(self.seeds) == 1 or len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds: give two or more, each once: they are machines of one kind")
+        if not self.seeds and "seed_setting" in self.model_fields_set:
+            raise ValueError("seed_setting: it names the setting of seeds, and there are none")
         return self
 
 
@@ -96,16 +98,11 @@ class _Repeat(FileTable):
     width: Annotated[float, Field(gt=0, le=1)] | None = None
     max_runs: Annotated[int, Field(ge=1, le=10**7)] | None = None
 
-    @model_validator(mode="after")
-    def _is_enough(self) -> _Repeat:
-        if self.max_runs is not None and self.max_runs < self.runs:
-            raise ValueError(f"max_runs = {self.max_runs} is less than runs = {self.runs}")
-        return self
-
-    @property
-    def most_runs(self) -> int:
-        """The runs of a model at a point that may be made."""
-        return self.max_runs or (16 * self.runs if self.width else self.runs)
+    def most_runs(self, runs: int) -> int:
+        """Return the runs of a model at a point that may be made, in jobs of so many `runs`."""
+        if self.width is None:
+            return runs
+        return self.max_runs // runs * runs if self.max_runs else 16 * runs
 
 
 class _Nuisance(FileTable):
@@ -174,6 +171,9 @@ class Study(FileTable):
             raise ValueError("point: it should be a list of tables, each a [[point]]")
         if "factors" in table:
             raise ValueError("point: points are listed, and factors would be all combinations")
+        head = table.get("study")
+        if isinstance(head, dict) and "design" in head:
+            raise ValueError("study.design: points are listed, and a design would choose others")
         points = [flat_table(one) if isinstance(one, dict) else {} for one in listed]
         others = [n for n, one in enumerate(points) if one.keys() != points[0].keys() or not one]
         for number in others[:1]:
@@ -188,6 +188,10 @@ class Study(FileTable):
         names = points[0]
         factors = {name: list(dict.fromkeys(one[name] for one in points)) for name in names}
         ordered = tuple({name: one[name] for name in names} for one in points)
+        for number, one in enumerate(ordered):
+            if one in ordered[:number]:
+                first = ordered.index(one)
+                raise ValueError(f"[[point]] number {number + 1} is number {first + 1} once more")
         return {**table, "factors": factors, "point": ordered}
 
     @model_validator(mode="after")
@@ -198,6 +202,7 @@ class Study(FileTable):
             _check_kind(name, levels, place, of_training=self.train is not None)
         self._check_models()
         self._check_factors()
+        self._check_repeat()
         if self.machine.seeds:
             self._check_seeds(self.machine.seed_setting)
         self._check_cliffs()
@@ -223,6 +228,19 @@ class Study(FileTable):
         if n_points > MAX_POINTS:
             raise ValueError(f"factors: more than {MAX_POINTS} combinations of levels")
 
+    def _check_repeat(self) -> None:
+        """Refuse what would be without effect, and fewer runs than a job has."""
+        repeat, given = self.repeat, self.repeat.model_fields_set
+        if self.train is not None and given:
+            what = "trainings are repeated by train.seeds, their runs are train.options.n_runs"
+            raise ValueError(f"repeat.{min(given)}: {what}")
+        if repeat.max_runs is None:
+            return
+        if repeat.width is None:
+            raise ValueError("repeat.max_runs: it limits what a width asks for, and there is none")
+        if repeat.max_runs < (runs := max(self.numbers("runs") or [repeat.runs])):
+            raise ValueError(f"repeat.max_runs = {repeat.max_runs} is less than runs = {runs:g}")
+
     def _check_models(self) -> None:
         """Put all kinds of models in the place of `EACH`, or refuse levels that are none."""
         levels = self.factors.get(MODEL)
@@ -231,9 +249,12 @@ class Study(FileTable):
         if self.models is None:
             raise ValueError("factors.model: a study of trainings has no models")
         kinds = self.models.kinds
-        if levels == [EACH]:
+        if levels == [EACH] and not self.point:
             levels[:] = kinds
         for level in levels:
+            if level == EACH and EACH not in kinds:
+                what = "a [[point]] has one of them" if self.point else "write it without a list"
+                raise ValueError(f"{MODEL} = {EACH!r} stands for {', '.join(kinds)}: {what}")
             if level not in kinds:
                 raise ValueError(
                     f"factors.model: {level!r:.100}: {did_you_mean(f'{level}', kinds)}"
@@ -294,8 +315,9 @@ class Study(FileTable):
         return FILES if kind == name and MODEL not in self.factors else kind
 
     def numbers(self, factor: str) -> list[float]:
-        """Return those levels of a factor that are numbers."""
-        return [level for level in self.factors[factor] if not isinstance(level, bool | str)]
+        """Return those levels of a factor that are numbers; none of what is no factor."""
+        levels = self.factors.get(factor, ())
+        return [level for level in levels if not isinstance(level, bool | str)]
 
     def points(self) -> Iterator[Point]:
         """Yield the points of the design: all combinations, those of a list, or one factor a time.

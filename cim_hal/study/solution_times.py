@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from cim_hal.study.plan import level_text
@@ -87,12 +88,13 @@ def run_seconds(
 ) -> float:
     """Return seconds of the machine for a run: of its round trips, where it says how long one is.
 
-    Of other machines it is what their driver took for these rows, over their runs.
+    Of other machines it is what their driver took: the median over jobs, which is not changed by a
+    few that had to wait for something else.
     """
     if capabilities.round_trip_s is not None:
         trips = capabilities.default_round_trips if round_trips is None else round_trips
         return trips * capabilities.round_trip_s
-    return sum(row.device_s for row in rows) / sum(row.runs for row in rows)
+    return median(row.device_s / row.runs for row in rows)
 
 
 def optimum_of(lengths: Sequence[Length], *, error_rate: float = 0.05) -> Optimum:

@@ -268,14 +268,15 @@ class Sweep:
         group = self._group_of(job.point)
         session, machine = group.free.get()
         try:
-            return run_on(machine, job) if self.study.train else run_here(session, job)
+            is_training = self.study.train is not None
+            return run_on(machine, job) if is_training else run_here(session, machine, job)
         finally:
             group.free.put((session, machine))
 
     def _needs_more(self, point: Point, rows: dict[str, Row], n_batches: int) -> bool:
         repeat = self.study.repeat
         runs = runs_of(dict(point), repeat.runs)
-        if repeat.width is None or (n_batches + 1) * runs > repeat.most_runs:
+        if repeat.width is None or (n_batches + 1) * runs > repeat.most_runs(runs):
             return False
         share = self.share(point, rows, n_batches)
         return share.of_family.high - share.of_family.low > repeat.width

@@ -28,10 +28,10 @@ seed = {seed}
 device = "{device}"
 [factors]
 noise = {levels}
-[repeat]
-runs = 16
 """
-MODELS = """[[models.family]]
+MODELS = """[repeat]
+runs = 16
+[[models.family]]
 kind = "sk"
 n = {n}
 count = {count}

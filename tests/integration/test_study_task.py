@@ -137,19 +137,6 @@ def test_a_method_without_constraints_says_so_in_place_of_infeasibility(run, stu
     assert why in (tmp_path / "out/report.html").read_text()
 
 
-@pytest.mark.slow
-def test_more_trainings_of_a_point_have_other_seeds(run, study, tmp_path):
-    study.write_text(TRAIN.replace("noise = [0.0, 0.01]\n", "") + "[repeat]\nruns = 1\n")
-    text = study.read_text() + "width = 0.001\nmax_runs = 2\n"
-    study.write_text(text)
-    assert run("sweep", str(study), "--out", str(tmp_path / "out"))[0] == 3
-    lines = (tmp_path / "out/rows.jsonl").read_text().splitlines()
-    rows = [json.loads(line) for line in lines]
-    assert sorted({row["batch"] for row in rows}) == [0, 1]
-    assert len(rows) == 2 * 2 * 3
-    assert len({row["seed"] for row in rows}) == 2 * 3
-
-
 def test_a_study_of_trainings_needs_a_package_that_trains(monkeypatch):
     monkeypatch.setattr(tasks, "GROUP", "no.such.group")
     with pytest.raises(StudyError, match="no package for trainings"):

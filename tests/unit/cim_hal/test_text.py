@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 import unicodedata
+import xml.etree.ElementTree as ET
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from cim_hal.protocol.wire.base import Line
-from cim_hal.text import printable
+from cim_hal.text import html_table, printable
 
 HOSTILE = "Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"
 
@@ -43,3 +44,16 @@ def test_a_one_line_text_of_the_wire_has_none_of_them(char):
     with pytest.raises(ValidationError):
         TypeAdapter(Line).validate_python(f"a{char}b")
     assert char not in printable(f"a{char}b")
+
+
+def test_whatever_is_shown_in_a_table_is_text():
+    found = html_table("a < b", ["x & y"], [["<script>alert(1)</script>", 2], ['"', None]])
+    table = ET.fromstring(found)
+    assert [cell.text for cell in table.iter("td")] == [
+        "<script>alert(1)</script>",
+        "2",
+        '"',
+        "None",
+    ]
+    assert table.findtext("caption") == "a < b"
+    assert [cell.text for cell in table.iter("th")] == ["x & y"]

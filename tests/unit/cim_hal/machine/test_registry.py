@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import EntryPoints
 
 import pytest
 
@@ -76,6 +77,6 @@ def test_a_bridge_whose_package_is_missing_says_how_to_get_it(monkeypatch):
 
 
 def test_an_emulator_that_is_not_installed_names_the_full_install(monkeypatch):
-    monkeypatch.setattr("cim_hal.machine.registry.entry_points", lambda **_: ())
+    monkeypatch.setattr("cim_hal.machine.registry.offered", lambda _: EntryPoints(()))
     with pytest.raises(TargetError, match=r"the full install has it: pip install \. in"):
         make_driver("emulator")

@@ -56,7 +56,23 @@ NO_FACTOR = "cliff.factor: 'bits' is no factor; those of the file are coupling_b
         ("[factors]\ncoupling_bits = [2, 8]\nadc.bits = [0, 4, 8]", "[factors]", "there are none"),
         ('[[models.family]]\nkind = "sk"\nn = 8', "[models]", "there are none"),
         ("n = 8", "n = 8\nm = 3", "no key 'm'"),
-        ("[factors]", "[repeat]\nruns = 64\nmax_runs = 8\n[factors]", "less than runs"),
+        (
+            "[factors]",
+            "[repeat]\nwidth = 0.1\nmax_runs = 8\n[factors]",
+            "max_runs = 8 is less than runs = 64",
+        ),
+        (
+            "[factors]",
+            "[repeat]\nwidth = 0.1\nmax_runs = 12\n[factors]\nruns = [4, 100]",
+            "max_runs = 12 is less than runs = 100",
+        ),
+        ("[factors]", "[repeat]\nmax_runs = 80\n[factors]", "what a width asks for, and there is"),
+        ("[factors]", "[machine]\nseed_setting = 's'\n[factors]", "and there are none"),
+        (
+            "[factors]\n",
+            "[factors]\nmodel = ['each', 'sk-8']\n",
+            "stands for sk-8: write it without a list",
+        ),
         ("[factors]", '[[cliff]]\nfactor = "bits"\nthreshold = 0.5\n[factors]', NO_FACTOR),
         ("[factors]", "[[cliff]]\nfactor = 'adc.bits'\nthreshold = 1.0\n[factors]", "above 0 and"),
         (
@@ -99,6 +115,40 @@ def test_what_is_wrong_is_said(tmp_path, old, new, complaint):
     assert old in GOOD
     with pytest.raises(StudyError, match=complaint.replace("[", r"\[")):
         read_study(written(tmp_path, GOOD.replace(old, new)))
+
+
+@pytest.mark.parametrize(
+    ("points", "complaint"),
+    [
+        (["bits = 2", "bits = 4", "bits = 2.0"], "[[point]] number 3 is number 1 once more"),
+        (["model = 'each'"], "stands for sk-8: a [[point]] has one of them"),
+    ],
+)
+def test_a_list_has_each_point_once_and_models_of_one_kind_at_each(points, complaint):
+    listed = "".join(f"[[point]]\n{one}\n" for one in points)
+    with pytest.raises(ValidationError) as caught:
+        Study.model_validate(tomllib.loads(GOOD.partition("[factors]")[0] + listed))
+    assert complaint in first_problem(caught.value)
+
+
+def test_a_list_has_no_design():
+    text = GOOD.partition("[factors]")[0].replace("[study]", "[study]\ndesign = 'one-at-a-time'")
+    with pytest.raises(ValidationError, match=r"study\.design: points are listed"):
+        Study.model_validate(tomllib.loads(f"{text}[[point]]\nbits = 2\n"))
+
+
+@pytest.mark.parametrize("given", ["runs = 64", "width = 0.1", "width = 0.1\nmax_runs = 99"])
+def test_trainings_are_not_repeated_as_runs_are(given):
+    text = "[study]\nname = 'x'\ntask = 'train'\n[train]\n[factors]\nnoise = [1]\n[repeat]\n"
+    with pytest.raises(ValidationError, match="trainings are repeated by"):
+        Study.model_validate(tomllib.loads(text + given))
+
+
+def test_at_most_as_many_runs_are_made_as_whole_jobs_have():
+    limits = {"": 4, "width = 0.1": 64, "width = 0.1\nmax_runs = 70": 68}
+    for given, most in limits.items():
+        study = Study.model_validate(tomllib.loads(f"{GOOD}[repeat]\nruns = 4\n{given}"))
+        assert study.repeat.most_runs(4) == most
 
 
 @pytest.mark.parametrize(

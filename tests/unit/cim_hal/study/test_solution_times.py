@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -37,6 +39,13 @@ def test_a_run_takes_its_round_trips_where_the_machine_says_how_long_one_is():
     )
     assert run_seconds(None, [], machine) == pytest.approx(2e-3)
     assert run_seconds(50, [], machine) == pytest.approx(1e-3)
+
+
+def test_of_other_machines_a_run_takes_the_median_over_jobs_whatever_one_had_to_wait_for():
+    machine = Capabilities(name="m", max_spins=8, coupling_bits=8)
+    seconds = 0.8, 0.0016, 0.0032, 0.0016, 0.0016
+    jobs: list[Any] = [SimpleNamespace(device_s=each, runs=16) for each in seconds]
+    assert run_seconds(50, jobs, machine) == pytest.approx(1e-4)
 
 
 def test_an_optimum_between_the_lengths_is_stated():
