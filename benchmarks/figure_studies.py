@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from cliff_studies import cliffs
 from interval_coverage import centre
 from scipy.special import betaincinv, expit, ndtr, ndtri
 from scipy.stats import binom
@@ -20,9 +21,7 @@ from cim_hal.study import (
     assert_success,
     assert_success_probability,
 )
-from cim_hal.study.cliffs import cliff_of, next_level
 from cim_hal.study.devices import differences
-from cim_hal.study.plan import Cliff
 from cim_hal.study.quantiles import quantile_of
 from cim_hal.study.rows import Row
 from cim_hal.study.safe import safe_places
@@ -218,50 +217,6 @@ def _optimum(rng: Rng, n: int, concentration: float, is_inside: bool) -> Figures
 
 def _r99(p: Any) -> Any:
     return np.maximum(1.0, math.log(0.01) / np.log1p(-p))
-
-
-def cliffs() -> Kinds:
-    """Yield cliffs found by bisection: at .37, steep or flat, models that differ little or much."""
-    for n, width, spread in ((20, 0.2, 1.0), (5, 0.04, 0.2)):
-        yield f"cliff {n} {width} {spread}", lambda rng, k=(n, width, spread): _cliff(rng, *k)
-    for n, shape in itertools.product((6, 20), (0.5, 2.0, 100.0)):
-        yield f"cliff of a mean {n} {shape:g}", lambda rng, k=(n, shape): _cliff_of_mean(rng, *k)
-
-
-def _cliff(rng: Rng, n: int, width: float, spread: float) -> Figures:
-    hardness = rng.normal(0, spread, n)
-
-    def at(level: float) -> Interval:
-        hits = rng.binomial(16, expit((0.37 - level) / width + hardness))
-        return share_of(np.sort(hits), np.full(n, 16)).of_family
-
-    return {"cliff": _bisected(at, 0.5, "above")}
-
-
-def _cliff_of_mean(rng: Rng, n: int, shape: float) -> Figures:
-    """Infeasibility of trainings of which each has its own size, gamma, and chance at each level.
-
-    Its mean grows over the levels and is 1 at the cliff.
-    """
-    sizes = rng.gamma(shape, 1 / shape, n)
-
-    def at(level: float) -> Interval:
-        return mean_of(sizes * rng.gamma(4, 0.25, n) * math.exp((level - 0.37) / 0.2))
-
-    return {"cliff of a mean": _bisected(at, 1.0, "below")}
-
-
-def _bisected(
-    at: Callable[[float], Interval], threshold: float, enough: str
-) -> tuple[float, float, float] | None:
-    """Find the cliff of a figure of which the interval at a level is known when it is asked for."""
-    cliff, levels = Cliff(factor="noise", threshold=threshold), {1.0: at(1.0), 0.0: at(0.0)}
-    while crossing := cliff_of(levels, threshold, enough):
-        level = next_level(crossing, cliff, [0, 1], is_whole=False)
-        if level is None:
-            return 0.37, crossing.low, crossing.high
-        levels[level] = at(level)
-    return None
 
 
 def regions() -> Kinds:

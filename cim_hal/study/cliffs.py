@@ -16,6 +16,7 @@ from cim_hal.study.job_factors import OPTION, WHOLE_JOB_FACTORS
 from cim_hal.study.plan import level_text
 from cim_hal.study.rows import key_of
 from cim_hal.study.shares import Interval, mean_of, repeats
+from cim_hal.text import counted
 
 if TYPE_CHECKING:
     from cim_hal.study.figures import Figure
@@ -31,6 +32,7 @@ __all__ = [
     "find_cliffs",
     "next_level",
     "others_of",
+    "places_of",
     "takes_whole",
 ]
 
@@ -100,21 +102,43 @@ def cliff_of(
 ) -> Crossing | None:
     """Return where the figure at these levels crosses the threshold; None where it does not.
 
-    The interval goes from the last level on one side whose own interval excludes the threshold to
-    the first on the other side. A figure that is at the threshold is enough.
+    Of several crossings it is the one that fewest levels contradict, the lowest of these. A figure
+    that is at the threshold is enough.
+
+    The interval is for a figure that crosses once, and has 95 % at any number of levels: tests in
+    a fixed order, here from either end inwards until one does not reject, need no correction. Its
+    ends are the last levels up to which each is surely on its side.
     """
     at = sorted(levels)
     values = [levels[level].value for level in at]
     sides = [v >= threshold if enough == "above" else v <= threshold for v in values]
-    crossing = next((k for k in range(len(at) - 1) if sides[k] != sides[k + 1]), None)
+    crossing = _least_contradicted(sides)
     if crossing is None:
         return None
-    sure = [k for k, level in enumerate(at) if not _holds(levels[level], threshold)]
-    before = [k for k in sure if k <= crossing and sides[k] == sides[crossing]]
-    after = [k for k in sure if k > crossing and sides[k] != sides[crossing]]
-    low = at[before[-1]] if before else -math.inf
-    high = at[after[0]] if after else math.inf
+    sure = [
+        None if _holds(levels[level], threshold) else side
+        for level, side in zip(at, sides, strict=True)
+    ]
+    n_low = _n_surely(sure, on=sides[crossing])
+    n_high = _n_surely(sure[::-1], on=sides[crossing + 1])
+    low = at[n_low - 1] if n_low else -math.inf
+    high = at[-n_high] if n_high else math.inf
     return Crossing((at[crossing], at[crossing + 1]), low, high, sides[crossing])
+
+
+def _least_contradicted(sides: Sequence[bool]) -> int | None:
+    """Return the level before the crossing that fewest levels contradict, if there is one."""
+
+    def contradicted(k: int) -> int:
+        return sides[: k + 1].count(not sides[k]) + sides[k + 1 :].count(sides[k])
+
+    crossings = [k for k in range(len(sides) - 1) if sides[k] != sides[k + 1]]
+    return min(crossings, key=contradicted, default=None)
+
+
+def _n_surely(sure: Sequence[bool | None], *, on: bool) -> int:
+    """Return how many of the first levels are surely on a side, before one that is not."""
+    return next((n for n, side in enumerate(sure) if side is not on), len(sure))
 
 
 def takes_whole(sweep: Sweep, name: str) -> bool:
@@ -144,14 +168,23 @@ def next_level(
     return middle if low < middle < high else None
 
 
+def places_of(study: Study, cliff: Cliff) -> list[Point]:
+    """Return the combinations of other factors at which a cliff is sought.
+
+    They are those at which the study file has two levels of its factor or more: what other cliffs
+    add lies at levels that came by chance.
+    """
+    counts = Counter(others_of(dict(point), cliff.factor) for point in study.points())
+    return [others for others, count in counts.items() if count > 1]
+
+
 def find_cliffs(study: Study, points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return what ``summary.json`` says of each cliff, where its factor has two levels or more."""
-    found = list[dict[str, Any]]()
-    for cliff in study.cliff:
-        counts = Counter(others_of(point["factors"], cliff.factor) for point in points)
-        places = [others for others, count in counts.items() if count > 1]
-        found += [find_cliff(cliff, at, points, study.figure_of(cliff)) for at in places]
-    return found
+    """Return what ``summary.json`` says of each cliff at each of its places."""
+    return [
+        find_cliff(cliff, others, points, study.figure_of(cliff))
+        for cliff in study.cliff
+        for others in places_of(study, cliff)
+    ]
 
 
 def find_cliff(
@@ -162,32 +195,37 @@ def find_cliff(
     `name` is that of its figure.
     """
     figure, levels = FIGURES[name], dict[float, Interval]()
-    for point in points:
+    here = [point for point in points if others_of(point["factors"], cliff.factor) == others]
+    for point in here:
         value, low, high = (point[key] for key in figure.keys)
-        if value is not None and others_of(point["factors"], cliff.factor) == others:
+        if value is not None:
             levels[point["factors"][cliff.factor]] = Interval(value, low, high)
     found = cliff_of(levels, cliff.threshold, figure.enough)
     said = {"factor": cliff.factor, "figure": name, "threshold": cliff.threshold}
     said |= {"at": dict(others), "n_levels": len(levels)}
-    said["verdict"] = _said_of_cliff(cliff, others, found, figure)
+    n_unknown = len(here) - len(levels)
+    unknown = f"not known at {n_unknown} of {counted(len(here), 'level')}" if n_unknown else ""
+    at = "".join(f", {factor} = {level_text(level)}" for factor, level in others)
+    what = f"{cliff.factor}{at}: {figure.title}"
+    said["verdict"] = f"{what} {_said_of_cliff(cliff, found, figure, unknown)}"
     if found is None:
         return said | dict.fromkeys(("level", "low", "high", "fails"))
     ends = {"level": sum(found.inside) / 2, "low": found.low, "high": found.high}
     return said | ends | {"fails": "above" if found.is_enough_below else "below"}
 
 
-def _said_of_cliff(cliff: Cliff, others: Point, found: Crossing | None, figure: Figure) -> str:
+def _said_of_cliff(cliff: Cliff, found: Crossing | None, figure: Figure, unknown: str) -> str:
     """Return where a figure crosses its threshold, and how from low levels to high ones."""
-    at = "".join(f", {name} = {level_text(level)}" for name, level in others)
-    what, threshold = f"{cliff.factor}{at}: {figure.title}", f"{cliff.threshold:g}"
+    threshold = f"{cliff.threshold:g}"
     if found is None:
-        return f"{what} crosses {threshold} nowhere between the levels"
+        return f"is {unknown}" if unknown else f"crosses {threshold} nowhere between the levels"
     how = "falls below" if found.is_enough_below == (figure.enough == "above") else "rises above"
     low = "no lower bound" if found.low == -math.inf else f"from {found.low:.4g}"
     high = "no upper bound" if found.high == math.inf else f"to {found.high:.4g}"
     inside = "between {:.4g} and {:.4g}".format(*found.inside)
     reached = _reached(cliff, *found.inside)
-    return f"{what} {how} {threshold} {inside}{reached}; 95 %: {low}, {high}"
+    said = f"{how} {threshold} {inside}{reached}; 95 %: {low}, {high}"
+    return f"{said}; {unknown}" if unknown else said
 
 
 def _reached(cliff: Cliff, low: float, high: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from math import isfinite
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -285,6 +286,10 @@ class Study(FileTable):
                 raise ValueError(f"cliff.factor: {cliff.factor!r} is no factor; {known}")
             if len(self.numbers(cliff.factor)) < 2:
                 raise ValueError(f"cliff.factor: {cliff.factor} needs two numbers to look between")
+        sought = Counter((one.factor, self.figure_of(one), one.threshold) for one in self.cliff)
+        for (factor, figure, threshold), n in sought.items():
+            if n > 1:
+                raise ValueError(f"cliff: {figure} = {threshold:g} over {factor} stands twice")
 
     def _check_nuisance(self, nuisance: _Nuisance) -> None:
         if self.models is None or not self.models.family:
@@ -301,7 +306,8 @@ class Study(FileTable):
 
     def figure_of(self, cliff: Cliff) -> str:
         """Return the name of the figure of a cliff."""
-        return cliff.figure or ("success_probability" if self.train is None else "accuracy")
+        first = "success_probability" if self.train is None else "accuracy"
+        return first if cliff.figure is None else cliff.figure
 
     def kind_of_file(self, name: str) -> str:
         """Return the group of a file of models; files of none are one kind, or each a level."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cim_hal.atomic_files import replace_text
-from cim_hal.study.cliffs import cliff_of, figure_at, next_level, others_of, takes_whole
+from cim_hal.study.cliffs import cliff_of, figure_at, next_level, others_of, places_of, takes_whole
 from cim_hal.study.control import control_summary, measure_control
 from cim_hal.study.figures import FIGURES
 from cim_hal.study.folder import (
@@ -28,7 +28,7 @@ from cim_hal.study.sweep import Sweep
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from cim_hal.study.plan import Point, Study
+    from cim_hal.study.plan import Cliff, Point, Study
 
 __all__ = ["SUMMARY", "plain", "run_study"]
 
@@ -129,27 +129,39 @@ def _write(rows: dict[str, Row], found: dict[str, Any], folder: Path, *, csv: bo
 
 
 def _bisect(machines: Sweep, rows: RowFile, points: list[Point], report: Report) -> None:
-    """Measure points between levels, and add them, until each cliff is known to its resolution."""
-    for cliff in machines.study.cliff:
-        levels = machines.study.numbers(cliff.factor)
-        is_whole = takes_whole(machines, cliff.factor)
-        name = machines.study.figure_of(cliff)
-        figure = FIGURES[name]
-        for others in dict.fromkeys(others_of(dict(point), cliff.factor) for point in points):
-            while True:
-                known = {
-                    float(dict(point)[cliff.factor]): value
-                    for point in points
-                    if others_of(dict(point), cliff.factor) == others
-                    and (value := figure_at(machines, point, rows.rows, name))
-                }
-                found = cliff_of(known, cliff.threshold, figure.enough)
-                level = found and next_level(found, cliff, levels, is_whole=is_whole)
-                if level is None:
-                    break
-                point = _with(machines.study, others, cliff.factor, level)
+    """Measure points between levels, and add them, until each cliff is known to its resolution.
+
+    What is measured for one cliff may move another at the same place: none is left open.
+    """
+    places = [
+        (one, others) for one in machines.study.cliff for others in places_of(machines.study, one)
+    ]
+    n_before = None
+    while n_before != len(points):
+        n_before = len(points)
+        for cliff, others in places:
+            while point := _point_between(machines, rows, points, cliff, others):
                 machines.run(rows, [point], report)
                 points.append(point)
+
+
+def _point_between(
+    machines: Sweep, rows: RowFile, points: Sequence[Point], cliff: Cliff, others: Point
+) -> Point | None:
+    """Return the point to measure next for a cliff; None where there is none to measure."""
+    study = machines.study
+    name = study.figure_of(cliff)
+    known = {
+        float(dict(point)[cliff.factor]): value
+        for point in points
+        if others_of(dict(point), cliff.factor) == others
+        and (value := figure_at(machines, point, rows.rows, name))
+    }
+    found = cliff_of(known, cliff.threshold, FIGURES[name].enough)
+    is_whole = takes_whole(machines, cliff.factor)
+    level = found and next_level(found, cliff, study.numbers(cliff.factor), is_whole=is_whole)
+    point = None if level is None else _with(study, others, cliff.factor, level)
+    return None if point in points else point  # its figure is not known, and will not be
 
 
 def _with(study: Study, others: Point, name: str, level: float) -> Point:

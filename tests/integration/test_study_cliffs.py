@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from importlib.metadata import EntryPoint
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from known_success import CLIFF
+from known_success import CLIFF, KnownTraining
 
 from cim_hal import open_device
 from cim_hal.study import run_study, tasks
 from cim_hal.study.job import Machine
+
+if TYPE_CHECKING:
+    from cim_hal.study.tasks import Trained
 
 STUDY = """
 [study]
@@ -99,6 +104,34 @@ def test_a_cliff_of_an_option_builds_a_machine_at_each_level_between(tmp_path):
     (found,) = run_study(path, tmp_path / "out")["cliffs"]
     assert found["low"] <= CLIFF <= found["high"]
     assert found["n_levels"] == 5
+
+
+def test_a_cliff_is_sought_at_levels_of_the_file_and_not_where_another_cliff_looked(tmp_path):
+    text = STUDY.format(levels="[0.0, 0.2]\noptions.added = [0.0, 0.6]", **SAMPLED)
+    for factor in ("noise", "options.added"):
+        text += f'[[cliff]]\nfactor = "{factor}"\nthreshold = 0.5\nresolution = 0.3\n'
+    path = tmp_path / "study.toml"
+    path.write_text(text)
+    summary = run_study(path, tmp_path / "out")
+    found = [(one["at"], one["n_levels"]) for one in summary["cliffs"]]
+    of_noise = [({"options.added": 0.0}, 2), ({"options.added": 0.6}, 2)]
+    assert found == [*of_noise, ({"noise": 0.0}, 3), ({"noise": 0.2}, 3)]
+    assert len(summary["points"]) == 6  # both of the second factor looked at .3
+
+
+class _Forgetful(KnownTraining):
+    def train(self, *how: Any) -> Trained:
+        """Return what chance says, without its infeasibility in the middle."""
+        found = super().train(*how)
+        return replace(found, infeasibility=None) if how[2]["noise"] == 0.5 else found
+
+
+def test_a_cliff_whose_figure_is_not_known_between_is_left_there(tmp_path, monkeypatch):
+    monkeypatch.setattr("cim_hal.study.sweep.train_task", _Forgetful)
+    monkeypatch.setattr("cim_hal.study.job.train_task", _Forgetful)
+    cliffs, _ = found_in(tmp_path, "gap", {"infeasibility": 1}, levels=[0.0, 1.0], **TRAINED)
+    assert "between 0 and 1; 95 %" in cliffs["infeasibility"]["verdict"]
+    assert cliffs["infeasibility"]["verdict"].endswith("; not known at 1 of 3 levels")
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import pytest
 
 from cim_hal.study.cliffs import cliff_of, find_cliff, next_level
 from cim_hal.study.plan import Cliff
-from cim_hal.study.shares import Interval, share_of
+from cim_hal.study.shares import Interval, mean_of, share_of
 
 CLIFF, SUCCESS = Cliff(factor="noise", threshold=0.5), "success_probability"
 
@@ -43,6 +43,49 @@ def test_a_cliff_is_told_with_the_ends_that_are_known(last, says):
     ]
     found = find_cliff(CLIFF, (), points, SUCCESS)
     assert found["verdict"] == f"noise: success probability {says}"
+
+
+@pytest.mark.parametrize(
+    ("last", "says"),
+    [
+        (0.9, "is not known at 1 of 3 levels"),
+        (0.1, "falls below 0.5 between 1 and 3; 95 %: from 1, to 3; not known at 1 of 3 levels"),
+    ],
+)
+def test_levels_at_which_the_figure_is_not_known_are_told(last, says):
+    known = {1: sure(0.8), 3: sure(last)}
+    points = [{"factors": {"noise": 2}, "success_probability": None, "low": None, "high": None}]
+    points += [
+        {"factors": {"noise": level}, "success_probability": p.value, "low": p.low, "high": p.high}
+        for level, p in known.items()
+    ]
+    found = find_cliff(CLIFF, (), points, SUCCESS)
+    assert found["verdict"] == f"noise: success probability {says}"
+    assert found["n_levels"] == 2
+
+
+def test_of_several_crossings_the_least_contradicted_is_meant_and_the_interval_holds_all():
+    values = [0.9, 0.45, 0.8, 0.7, 0.55, 0.2, 0.1, 0.3]
+    levels = {float(level): sure(p) for level, p in enumerate(values)}
+    levels[6.0] = Interval(0.1, 0.0, 0.6)  # not sure: what lies below is not asked
+    found = cliff_of(levels, 0.5)
+    assert found is not None
+    assert found.inside == (4.0, 5.0)
+    assert (found.low, found.high) == (0.0, 7.0)
+
+
+def fine_grid(rng: np.random.Generator) -> tuple[float, float]:
+    """Return the interval of a cliff at .5 in a fine grid whose levels differ little."""
+    at = np.linspace(0, 1, 77)
+    values = np.exp(0.5 * (0.5 - at))[:, None] * rng.gamma(4, 0.25, (77, 10))
+    levels = {level: mean_of(here) for level, here in zip(at.tolist(), values, strict=True)}
+    found = cliff_of(levels, 1.0, "below")
+    return (found.low, found.high) if found else (0.0, 1.0)
+
+
+def test_the_interval_of_a_cliff_in_a_fine_grid_holds_the_true_one():
+    rng = np.random.default_rng(5)
+    assert np.mean([low <= 0.5 <= high for low, high in (fine_grid(rng) for _ in range(40))]) > 0.9
 
 
 def test_whole_levels_stay_whole_and_end_as_neighbours():
@@ -98,7 +141,7 @@ def test_there_is_no_cliff_where_the_figure_stays_on_one_side():
 
 def bisected(rng: np.random.Generator) -> tuple[float, float, int]:
     """Return the interval of a cliff at .37 in simulated runs of 20 models, and the levels."""
-    hardness, levels, at = rng.normal(0, 0.03, 20), {}, 0.0
+    hardness, levels, found = rng.normal(0, 0.03, 20), {}, None
     queue = [0.0, 1.0]
     while queue:
         at = queue.pop()

@@ -39,6 +39,8 @@ def test_points_are_all_combinations_in_the_order_of_the_file(tmp_path):
     assert points[1] == (("coupling_bits", 2), ("adc.bits", 4))
 
 
+A_CLIFF = "[[cliff]]\nfactor = 'adc.bits'\nthreshold = 0.5\n"
+TWO_CLIFFS = f"{A_CLIFF}{A_CLIFF}figure = 'success_probability'\n[factors]"
 # either of the two names may be the misspelled one
 NO_FACTOR = "cliff.factor: 'bits' is no factor; those of the file are coupling_bits, adc.bits"
 
@@ -78,6 +80,8 @@ NO_FACTOR = "cliff.factor: 'bits' is no factor; those of the file are coupling_b
             "[[cliff]]\nfactor = 'adc.bits'\nthreshold = inf\n[factors]",
             "finite number",
         ),
+        ("[factors]", TWO_CLIFFS, "success_probability = 0.5 over adc.bits stands twice"),
+        ("[factors]", f"{A_CLIFF}figure = ''\n[factors]", "cliff.figure = ''"),
         ("[2, 8]", f"{list(range(1001))}", "at most 1000"),
         ('name = "bits"', 'name = "bits"\ntask = "trian"', "sample"),
         ("[study]", "[study", "is not TOML"),
