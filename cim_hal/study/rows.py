@@ -39,7 +39,7 @@ __all__ = [
 
 FORMAT: Final = 1
 ROWS, PARQUET, CSV = "rows.jsonl", "rows.parquet", "rows.csv"
-SLACK = 1e-12  # by which a mean of equal energies may lie below them, as a share
+ROUNDING = 1e-9  # as a share of a target: energies that differ by less are the same
 SMALLEST_TARGET = 1e-9  # as a share of the energy above it, of which it is the unit
 
 MOST = 2**63  # of whole numbers, which are columns of 64 bits
@@ -117,7 +117,9 @@ class Row:
     def gap(self) -> float | None:
         """The mean energy above the target, as a share of its size; None where that is about 0."""
         above, size = self.energy_mean - self.target, abs(self.target)
-        return above / size if size > SMALLEST_TARGET * abs(above) else None
+        if size <= SMALLEST_TARGET * abs(above):
+            return None
+        return above / size if abs(above) > ROUNDING * size else 0.0
 
 
 def key_of(point: Point, model: str, batch: int) -> str:
@@ -250,7 +252,7 @@ def _possible(row: Row) -> Row:
     for name in ("successes", "configurations"):
         if (count := getattr(row, name)) > row.runs:
             raise ValueError(f"{name} = {count} of runs = {row.runs}")
-    if row.energy_min > row.energy_mean + SLACK * abs(row.energy_mean):
+    if row.energy_min > row.energy_mean + ROUNDING * abs(row.energy_mean):
         raise ValueError(f"energy_min = {row.energy_min} above energy_mean = {row.energy_mean}")
     if row.infeasibility is not None and row.no_infeasibility:
         raise ValueError("no_infeasibility: it says why there is none, and there is one")
