@@ -266,19 +266,24 @@ def _one_series(axis: Axes, scale: Scale, series: Series, aside: float | None) -
 def draw_pale(axis: Axes, scale: Scale, points: Sequence[dict[str, Any]], label: str) -> None:
     """Draw a series that has a panel of its own, to compare with."""
     places, (values,) = _line(scale, points, "success_probability")
-    style: dict[str, Any] = {"linestyle": "none", "marker": "_"} if scale.is_text else {}
+    style: dict[str, Any] = {"marker": "."}  # of a single level too
+    if scale.is_text:
+        style = {"linestyle": "none", "marker": "_"}
     axis.plot(places, values, color=PALE, linewidth=1, label=label, zorder=1, **style)
 
 
 def draw_rounded(axis: Axes, scale: Scale, points: Sequence[dict[str, Any]]) -> None:
     """Draw what an exact optimizer of the rounded models would do."""
-    known = [point for point in points if "rounded" in point]
+    known = [
+        *{p["factors"][scale.name]: p for p in points if "rounded" in p}.values()
+    ]  # the same whatever the other factors
     if not known:
         return
     places, (share, within) = _line(scale, known, "rounded", "rounded_within_10")
     thick: dict[str, Any] = {"color": INK, "linewidth": 3, "alpha": 0.45}
     thin: dict[str, Any] = {"color": INK, "linewidth": 1.2, "alpha": 0.7, "linestyle": ":"}
-    if len(set(places)) == 1 or scale.is_text:  # nothing lies between
+    is_apart = scale.name == "coupling_bits" and np.diff(places).max(initial=0.0) > 1
+    if len(set(places)) == 1 or scale.is_text or is_apart:  # what lies between is not known
         thick |= {"linestyle": "none", "marker": "_", "markersize": 16, "markeredgewidth": 3}
         thin |= {"linestyle": "none", "marker": "_", "markersize": 16}
     axis.plot(places, share, label="optimum of the rounded model", **thick)

@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 from cim_hal.cli.sweep_figure import MAX_MAPS, MAX_PANELS, figure_of, is_cut
@@ -23,8 +24,8 @@ INTERVALS = (
 )
 OF_TRAININGS = "Intervals are of 95 % and hold for all trainings of the kind, whatever their seed."
 BOUNDS = (
-    "Where runs say nothing about how models differ (none succeeds, or none fails), the interval "
-    "is a bound that takes one observation from each model."
+    "Where runs say nothing about how {0}s differ ({1}), the interval is a bound that takes one "
+    "observation from each {0}."
 )
 ERRORS = (
     "Each kind of verdict (degrades, improves, as good) has Holm's correction over the study: the "
@@ -45,8 +46,9 @@ ROUNDED = (
     "The thick pale line is the success of an exact optimizer of the rounded model. It is no bound "
     "for the machine, whose runs are ranked by the energies of the model itself: an excited state "
     "of the rounded model may be the optimum. The dotted line is the share of models whose optimum "
-    "is among the ten lowest states of the rounded one. Where couplings are disturbed it is so in "
-    "their levels, as the mean over machines that are drawn."
+    "is among the ten lowest states of the rounded one. Both are marks only where numbers of bits "
+    "between them were not measured. Where couplings are disturbed it is so in their levels, as "
+    "the mean over machines that are drawn."
 )
 CUT = f"Of the panels {MAX_PANELS} are drawn, of maps {MAX_MAPS}; all points are in the table."
 NO_GAP = (
@@ -134,7 +136,7 @@ def _facts(summary: dict[str, Any]) -> list[str]:
     lines = {
         f"{summary['device']}: {counted(len(points), 'point')}, {size}": True,
         MACHINES: bool(summary["machine_seeds"]),
-        BOUNDS: any(point["is_bounded"] for point in points),
+        **_bounds(summary),
         f"The targets of {counted(searched, 'model')}"
         f" are the best of a tabu search, not proved.": searched,
         f"Runs of {counted(beaten, 'model')}"
@@ -147,6 +149,21 @@ def _facts(summary: dict[str, Any]) -> list[str]:
         f"{wide} intervals are wider than was asked for.": not summary["is_complete"],
     }
     return [line for line, is_so in lines.items() if is_so]
+
+
+def _bounds(summary: dict[str, Any]) -> dict[str, bool]:
+    """Return why intervals are bounds, and whether some are for that reason."""
+    bounded = [point for point in summary["points"] if point["is_bounded"]]
+    single = [point for point in bounded if point["n_instances"] == 1]
+    one, why = "model", "none succeeds, or none fails"
+    if _is_of_trainings(summary):
+        one, why = "training", "no answer is right, or none is wrong"
+    elif summary["machine_seeds"]:
+        why = "fewer than ten models, or machines, have a success and a failure"
+    return {
+        BOUNDS.format(one, f"there is one {one} only"): bool(single),
+        BOUNDS.format(one, why): len(bounded) > len(single),
+    }
 
 
 def _is_of_trainings(summary: dict[str, Any]) -> bool:
@@ -216,14 +233,23 @@ def _mean(point: dict[str, Any], name: str) -> list[str]:
     value, low, high = (point[key] for key in FIGURES[name].keys)
     if value is None:
         return ["none", point["no_infeasibility"] if name == "infeasibility" else ""]
-    return [f"{value:.3g}", f"{low:.3g} – {high:.3g}"]
+    ends = f"{low:.3g} – {high:.3g}" if high < inf else _not_known(value, "training")
+    return [f"{value:.3g}", ends]
 
 
 def _gap(point: dict[str, Any]) -> list[str]:
     if point["energy_gap"] is None:
         return ["none", "target 0"]
-    low, high = point["energy_gap_low"], point["energy_gap_high"]
-    return [f"{point['energy_gap']:.2%}", f"{low:.2%} – {high:.2%}"]
+    value, low, high = (point[key] for key in FIGURES["energy_gap"].keys)
+    ends = f"{low:.2%} – {high:.2%}" if high < inf else _not_known(value, "model")
+    return [f"{value:.2%}", ends]
+
+
+def _not_known(value: float, one: str) -> str:
+    """Return why the interval of a mean has no upper end."""
+    if value <= 0:
+        return "not known: none is above 0"
+    return f"not known: there is one {one} only"
 
 
 def _different(point: dict[str, Any]) -> list[str]:
@@ -234,7 +260,12 @@ def _different(point: dict[str, Any]) -> list[str]:
 def _time(point: dict[str, Any], *, is_stated: bool) -> list[str]:
     """Return the time to solution; of a length of which the best is not known, its bound."""
     if not is_stated:
-        return [f"≤ {point['tts_high']:.3g}", "a bound only"]
+        has_end = point["tts_high"] < inf
+        return (
+            [f"≤ {point['tts_high']:.3g}", "a bound only"]
+            if has_end
+            else ["not known", "no upper end"]
+        )
     return [f"{point['tts']:.3g}", f"{point['tts_low']:.3g} – {point['tts_high']:.3g}"]
 
 

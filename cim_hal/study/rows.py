@@ -39,6 +39,7 @@ __all__ = [
 
 FORMAT: Final = 1
 ROWS, PARQUET, CSV = "rows.jsonl", "rows.parquet", "rows.csv"
+ROUNDING = 1e-9  # as a share of a target: energies that differ by less are the same
 SMALLEST_TARGET = 1e-9  # as a share of the energy above it, of which it is the unit
 
 _Count = Annotated[int, Field(ge=0)]
@@ -113,7 +114,9 @@ class Row:
     def gap(self) -> float | None:
         """The mean energy above the target, as a share of its size; None where that is about 0."""
         above, size = self.energy_mean - self.target, abs(self.target)
-        return above / size if size > SMALLEST_TARGET * abs(above) else None
+        if size <= SMALLEST_TARGET * abs(above):
+            return None
+        return above / size if abs(above) > ROUNDING * size else 0.0
 
 
 def key_of(point: Point, model: str, batch: int) -> str:

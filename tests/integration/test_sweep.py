@@ -242,15 +242,17 @@ def test_a_folder_that_cannot_be_written_is_said_before_a_job(run, study):
 
 
 def test_the_first_job_of_a_kind_is_made_after_a_run_whose_time_is_not_counted(
-    study, tmp_path, monkeypatch
+    run, study, tmp_path, monkeypatch
 ):
-    made, run = [], KnownSuccess.run
-    monkeypatch.setattr(KnownSuccess, "run", lambda *of: (made.append(of[1].n_runs), run(*of))[1])
+    made, make = [], KnownSuccess.run
+    monkeypatch.setattr(KnownSuccess, "run", lambda *of: (made.append(of[1].n_runs), make(*of))[1])
     text = STUDY.replace("emulator-mean-field", "known_success:make").replace("n = 10", "n = 6")
-    study.write_text(text.replace("coupling_bits = [2, 8]", "noise = [0.25, 0.75]"))
-    run_study(study, tmp_path / "out", jobs=2)
+    study.write_text(text.replace("coupling_bits = [2, 8]", "noise = [0.0, 0.5]"))
+    assert sweep(run, study, "--out", tmp_path / "out", "--jobs", 2)[0] == 0
     assert sorted(made) == [1] * 2 + [8] * 4 * 4  # at each noise once, and not at each length
     assert len(rows_of(tmp_path / "out")) == 4 * 4
+    page = (tmp_path / "out/report.html").read_text()
+    assert page.count("<td>0.00%</td><td>not known: none is above 0</td>") == 2
 
 
 def test_a_dry_run_counts_and_writes_nothing(run, study, tmp_path):

@@ -184,6 +184,22 @@ def test_numbers_are_across_before_names_and_a_cliff_before_both():
         assert drawn(summary_at(levels, cliffs=cliffs)).subfigs[0].axes[0].get_xlabel() == name
 
 
+@pytest.mark.parametrize(("bits", "is_line"), [([2, 3, 4], True), ([2, 4, 8], False)])
+def test_rounding_is_drawn_between_bits_only_if_nothing_lies_between(bits, is_line):
+    summary = summary_at({"coupling_bits": bits, "noise": [0, 3]})
+    axis = figure_of(changed(summary, rounded=0.7, rounded_within_10=0.9)).subfigs[0].axes[0]
+    (line,) = (line for line in axis.lines if line.get_label() == "optimum of the rounded model")
+    assert line.get_xdata().tolist() == bits
+    assert (line.get_linestyle() != "None") == is_line
+
+
+def test_a_level_with_one_point_is_seen_behind_the_others():
+    axes = figure_of(CASES["seven levels"]).subfigs[0].axes
+    pale = [line for line in axes[0].lines if line.get_label() == "the other levels"]
+    assert len(pale) == 6
+    assert all(line.get_marker() == "." for line in pale)
+
+
 def test_a_cliff_is_drawn_where_its_curve_crosses_the_threshold():
     said = {"factor": "noise", "figure": "success_probability", "threshold": 0.3}
     said |= {"at": {"bits": 2}, "level": 2.0, "low": 1.0, "high": np.inf}

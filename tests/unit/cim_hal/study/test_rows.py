@@ -53,6 +53,7 @@ def test_rows_of_one_job_differ_in_what_a_job_decides():
 def test_a_target_of_about_zero_is_no_unit_of_energies(target):
     assert replace(ROW, target=target).gap is None
     assert replace(ROW, target=-2.0).gap == 0.5
+    assert replace(ROW, target=-2.0, energy_mean=-2.0 + 1e-15).gap == 0  # within rounding
 
 
 @pytest.mark.parametrize(
