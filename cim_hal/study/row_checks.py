@@ -143,7 +143,8 @@ class _Expected:
             "target_source": target.source,
         }
         if model is None:
-            return known | {"runs": self._n_tested, "model_digest": ""}
+            one = {"energy_min": row.energy_mean, "energy_sd": 0.0, "configurations": 1}
+            return known | one | {"runs": self._n_tested, "model_digest": "", "rounding_error": 0.0}
         return known | {
             "n_spins": model.n_spins,
             "runs": runs,
@@ -171,9 +172,10 @@ class _Expected:
 def _check_energies(row: Row, model: IsingModel) -> None:
     """Refuse energies that the model does not have, and successes that are not of its runs."""
     near, most = 4 * model.energy_tolerance, model.magnitude * (1 + 1e-9)
-    for name in ("energy_min", "energy_mean"):
-        if abs(getattr(row, name) - model.offset) > most + near:
-            _refuse(row, f"{name} = {getattr(row, name)}: no configuration has it")
+    origins = {"energy_min": model.offset, "energy_mean": model.offset, "energy_sd": 0.0}
+    for name, origin in origins.items():
+        if abs(getattr(row, name) - origin) > most + near:
+            _refuse(row, f"{name} = {getattr(row, name)}: no configurations have it")
     if row.target_source in PROVED and row.energy_min < row.target - near:
         _refuse(row, f"energy_min = {row.energy_min} is below the optimum")
     above = row.energy_min - row.target

@@ -47,7 +47,7 @@ MOST = 2**63  # of whole numbers, which are columns of 64 bits
 _Count = Annotated[int, Field(ge=0, lt=MOST)]
 _Some = Annotated[int, Field(ge=1, lt=MOST)]
 _Whole = Annotated[int, Field(ge=-MOST, lt=MOST)]
-_Amount = Annotated[float, Field(ge=0)]
+_Amount = Annotated[float, Field(ge=0, le=1e150)]  # its square is a number too
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,8 @@ def test_rows_of_every_kind_of_job_are_gone_on_with(study):
         ({"target_source": "given"}, "target_source = 'given' where it is 'enumerated'"),
         ({"calls": 3}, "calls = 3 where it is None"),
         ({"infeasibility": 0.3}, "infeasibility = 0.3 where it is None"),
-        ({"successes": 0, "energy_min": -1e3}, "energy_min = -1000.0: no configuration has it"),
+        ({"successes": 0, "energy_min": -1e3}, "energy_min = -1000.0: no configurations have it"),
+        ({"energy_sd": 1e9}, "no configurations have it"),
         ({"successes": 2, "energy_min": 0.0, "energy_mean": 0.0}, "successes = 2 at energy_min"),
     ],
 )

@@ -59,6 +59,12 @@ def test_a_study_of_trainings_tells_accuracy_and_its_rows_repeat(run, study, tmp
     row = sorted(rows, key=lambda one: one.key)[5]
     assert f"the same network, 2 calls, infeasibility {row.infeasibility:.3g}" in said
     assert run("sweep", str(study), "--out", out, "--resume")[0] == 0
+    path = tmp_path / "out/rows.jsonl"
+    first, *others = path.read_text().splitlines(keepends=True)
+    for name, wrong in {"runs": 1000, "energy_sd": 1.0, "model_digest": "x", "batch": 1}.items():
+        path.write_text("".join([json.dumps(json.loads(first) | {name: wrong}) + "\n", *others]))
+        status, _, err = run("sweep", str(study), "--out", out, "--resume")
+        assert (status, f"{name} = {wrong!r} where it is" in err) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -155,6 +155,7 @@ def test_a_hostile_field_is_refused_or_can_be_written_as_a_table(tmp_path, field
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
+        ({"infeasibility": 1e308}, "infeasibility = 1e"),
         ({"configurations": 99}, "configurations = 99 of runs = 64"),
         ({"energy_min": 9.0}, "energy_min = 9.0 above energy_mean = -1.0"),
         ({"infeasibility": 1.0, "no_infeasibility": "none"}, "and there is one"),
