@@ -101,6 +101,19 @@ def _leaves(table: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             left.pop()
 
 
+def _check_whole_numbers(table: dict[str, Any]) -> None:
+    """Refuse whole numbers that TOML does not have; Python reads them all."""
+    left: list[tuple[str, Any]] = [("", table)]
+    while left:
+        place, value = left.pop()
+        if isinstance(value, dict):
+            left += [(f"{place}.{name}", below) for name, below in value.items()]
+        elif isinstance(value, list):
+            left += [(f"{place}[{number}]", below) for number, below in enumerate(value)]
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ValueError(f"{place[1:]}: a whole number has at most 64 bits")
+
+
 class FileTable(BaseModel):
     """A table of a file: no unknown keys, no other types than those declared, finite numbers."""
 
@@ -152,7 +165,9 @@ def _read(  # noqa: PLR0917  as above
             raise error(f"{file} is too large for {what}", hint=f"at most {max_bytes} bytes")
         text = data.decode("utf-8")
         _check_keys(text)
-        return tomllib.loads(text)
+        found = tomllib.loads(text)
+        _check_whole_numbers(found)
+        return found
     except OSError as cause:
         name = f"{title} {file}".lstrip()
         raise error(f"cannot read {name}: {cause.strerror}", hint=hint) from None

@@ -336,6 +336,7 @@ def _again(
     """Run the job of a row again, and say whether it gave the same."""
     from cim_hal.study.folder import STUDY, draw_apart, draw_models, target_of_row
     from cim_hal.study.plan import read_study
+    from cim_hal.study.row_checks import check_rows
     from cim_hal.study.rows import differences, read_rows
     from cim_hal.study.sweep import Sweep, repeat_row
 
@@ -349,6 +350,7 @@ def _again(
     made_on = target_of_row(folder, ordered[number].device)
     devices = devices or (made_on,) if made_on else devices
     with Sweep(study, instances, apart=apart, targets=devices, keys=keys) as machines:
+        check_rows(machines, [ordered[number]], [ordered[number].device])
         again = repeat_row(machines, ordered[number])
     other = differences(ordered[number], again)
     found = {"row": number, "is_same": not other, "differences": other}

@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -180,10 +180,11 @@ def _keep_model(path: Path, copy: Path) -> None:
 
 def keep_machines(
     folder: Path, capabilities: Capabilities, targets: Mapping[str, str | None]
-) -> None:
-    """Write which machines make rows; `StudyError` if those that are there had others.
+) -> Collection[str]:
+    """Write which machines make rows, and return their names, those of earlier rows too.
 
-    `targets` are by the names of machines, None for that of the study.
+    `targets` are by the names of machines, None for that of the study. `StudyError` if the rows
+    that are there are of machines of another kind.
     """
     path, here = folder / MACHINES, facts_of(capabilities)
     known: dict[str, Any] = {"machine": here, "targets": {}}
@@ -193,6 +194,7 @@ def keep_machines(
     found = {name: target and _absolute(target) for name, target in targets.items()}
     known["targets"] = found | known["targets"]
     replace_text(path, f"{json.dumps(known, indent=1)}\n", durable=True)
+    return known["targets"].keys()
 
 
 def target_of_row(folder: Path, name: str) -> str | None:

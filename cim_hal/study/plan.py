@@ -373,8 +373,9 @@ def _check_kind(name: str, levels: list[Any], place: str, *, of_training: bool) 
             raise ValueError(f"{where}: it should be a finite number")
         if name == "lowering":
             Policy.of(str(level))
-    if is_either and len({isinstance(level, str) for level in levels}) > 1:
-        raise ValueError(f"factors.{name}: texts and numbers are not compared")
+    if len({float if type(level) is int else type(level) for level in levels}) > 1:
+        what = "texts and numbers are not compared, nor with true or false"
+        raise ValueError(f"factors.{name}: {what}")
 
 
 def level_text(level: Level) -> str:

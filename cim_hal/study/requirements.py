@@ -21,6 +21,7 @@ from cim_hal.text import counted
 from cim_hal.toml_files import did_you_mean
 
 if TYPE_CHECKING:
+    from cim_hal.client.session import Session
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.study.families import Instance
     from cim_hal.study.plan import Level, Study
@@ -42,19 +43,20 @@ ALIKE = (
 def check_study(
     study: Study,
     instances: Sequence[Instance],
-    capabilities: Capabilities,
+    session: Session,
     task: TrainTask | None,
 ) -> None:
     """Refuse factors and levels that no job can set, and models that do not fit.
 
     `StudyError` and `CapabilityError` say which.
     """
+    capabilities = session.capabilities
     own: Collection[str] = JOB_FACTORS
     if task is not None and study.train is not None:
         own = task.factors
-        task.check(study.train.options, study.factors)
+        task.check(session, study.train.options, study.factors)
         if study.train.control is not None:
-            task.check(study.train.known, study.factors)
+            task.check(session, study.train.known, study.factors)
         _check_infeasibility(study, task, study.train.options)
     known = {setting.name: setting for setting in capabilities.settings}
     tuned = study.nuisance.levels if study.nuisance else {}
@@ -73,6 +75,7 @@ def check_study(
         else:
             for level in map(partial(_number, name), levels):
                 known[name].check(level)
+    _check_settings(study.machine.settings, capabilities)
     _check_runs(study.repeat.runs, capabilities)
     _check_gap(study, instances)
     for instance in instances:
@@ -94,6 +97,13 @@ def _number(name: str, level: Level) -> float:
     if isinstance(level, str | bool):
         raise StudyError(f"factor {name} = {level!r:.100}: it should be a number")
     return float(level)
+
+
+def _check_settings(settings: Mapping[str, float], capabilities: Capabilities) -> None:
+    try:
+        capabilities.check_settings(settings)
+    except CimError as error:
+        raise StudyError(f"machine.{error.message}", hint=error.hint) from None
 
 
 def _check_gap(study: Study, instances: Sequence[Instance]) -> None:

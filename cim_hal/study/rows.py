@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -42,8 +42,11 @@ ROWS, PARQUET, CSV = "rows.jsonl", "rows.parquet", "rows.csv"
 ROUNDING = 1e-9  # as a share of a target: energies that differ by less are the same
 SMALLEST_TARGET = 1e-9  # as a share of the energy above it, of which it is the unit
 
-_Count = Annotated[int, Field(ge=0)]
-_Some = Annotated[int, Field(ge=1)]
+MOST = 2**63  # of whole numbers, which are columns of 64 bits
+
+_Count = Annotated[int, Field(ge=0, lt=MOST)]
+_Some = Annotated[int, Field(ge=1, lt=MOST)]
+_Whole = Annotated[int, Field(ge=-MOST, lt=MOST)]
 _Amount = Annotated[float, Field(ge=0)]
 
 
@@ -81,7 +84,7 @@ class Row:
 
     __pydantic_config__: ClassVar = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
-    factors: dict[str, bool | int | float | str]
+    factors: dict[str, bool | _Whole | float | str]
     model: str
     model_digest: str
     n_spins: _Count
@@ -103,7 +106,7 @@ class Row:
     infeasibility: _Amount | None = None
     no_infeasibility: str = ""
     calls: _Count | None = None
-    schema: Literal[1] = FORMAT
+    schema: Annotated[int, Field(ge=FORMAT, le=FORMAT)] = FORMAT
 
     @property
     def key(self) -> str:
@@ -196,20 +199,30 @@ def writing(folder: Path) -> Iterator[None]:
 def read_rows(folder: Path) -> list[Row]:
     """Return the rows in a folder, none where there is no file; a line that was cut is left out.
 
-    `StudyError` if a line is damaged, or of another schema; one that names none is of the first.
+    `StudyError` if a line is damaged, of another schema, or of a job of which another line says
+    something else. One that names no schema is of the first.
     """
     path = folder / ROWS
     if not path.exists():
         return []
     whole, _, _ = path.read_bytes().rpartition(b"\n")
-    return [_row_of(path, k, line) for k, line in enumerate(whole.splitlines(), 1)]
+    rows = [_row_of(path, k, line) for k, line in enumerate(whole.splitlines(), 1)]
+    first = dict[str, Row]()
+    for number, row in enumerate(rows, 1):
+        if first.setdefault(row.key, row) != row:
+            raise StudyError(
+                f"{path}, line {number}: a line before says otherwise of the job {row.key:.300}",
+                hint="remove one of them",
+            )
+    return rows
 
 
 def _row_of(path: Path, number: int, line: bytes) -> Row:
     try:
         return _reader().validate_json(line)
     except ValidationError as error:
-        if (other := _schema_of(line)) not in {None, FORMAT}:
+        other = _schema_of(line)
+        if type(other) is int and other != FORMAT:
             raise StudyError(
                 f"{path}, line {number}: rows of schema {other!r:.20}; this version of cim-hal "
                 f"reads those of {FORMAT}",
@@ -236,8 +249,13 @@ def _reader() -> TypeAdapter[Row]:
 
 
 def _possible(row: Row) -> Row:
-    if row.successes > row.runs:
-        raise ValueError(f"successes = {row.successes} of runs = {row.runs}")
+    for name in ("successes", "configurations"):
+        if (count := getattr(row, name)) > row.runs:
+            raise ValueError(f"{name} = {count} of runs = {row.runs}")
+    if row.energy_min > row.energy_mean + ROUNDING * abs(row.energy_mean):
+        raise ValueError(f"energy_min = {row.energy_min} above energy_mean = {row.energy_mean}")
+    if row.infeasibility is not None and row.no_infeasibility:
+        raise ValueError("no_infeasibility: it says why there is none, and there is one")
     return row
 
 

@@ -21,6 +21,7 @@ from cim_hal.study.folder import (
 )
 from cim_hal.study.plan import read_study
 from cim_hal.study.retuning import retune, retuned_summary
+from cim_hal.study.row_checks import check_rows
 from cim_hal.study.rows import Row, RowFile, export_csv, export_parquet, writing
 from cim_hal.study.summary import summary
 from cim_hal.study.sweep import Sweep
@@ -100,10 +101,10 @@ def _measure(
     instances, apart = list(draw_models(study, folder)), list(draw_apart(study))
     with Sweep(study, instances, apart=apart, **how) as machines:
         with writing(folder):
-            keep_machines(folder, machines.capabilities, machines.targets)
+            devices = keep_machines(folder, machines.capabilities, machines.targets)
             rows = RowFile(folder)
         try:
-            machines.check_rows(rows)
+            check_rows(machines, rows.rows.values(), devices)
             points = list(study.points())
             machines.run(rows, points, report)
             _bisect(machines, rows, points, report)

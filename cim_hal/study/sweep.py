@@ -15,7 +15,7 @@ import numpy as np
 
 from cim_hal.errors import StudyError
 from cim_hal.study.job import Job, Machine, machine_at, run_here, run_on
-from cim_hal.study.job_factors import JOB_FACTORS, METHOD, MODEL, runs_of
+from cim_hal.study.job_factors import JOB_FACTORS, MODEL, runs_of
 from cim_hal.study.plan import machine_of
 from cim_hal.study.requirements import check_alike, check_study
 from cim_hal.study.rows import Row, RowFile, key_of
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from cim_hal.machine.capabilities import Capabilities
     from cim_hal.machine.config import MachineConfig
     from cim_hal.study.families import Instance
-    from cim_hal.study.plan import Level, Point, Study
+    from cim_hal.study.plan import Point, Study
 
 __all__ = ["Sweep", "repeat_row"]
 
@@ -98,7 +98,9 @@ class Sweep:
                 self.of_recipe = [name for name in task.factors if name not in JOB_FACTORS]
             for place in study.machines() or [()]:
                 group = self._groups[place] = self._opened(place, targets, jobs)
-                check_study(study, self._instances_on(place), group.capabilities, task)
+                session, _ = one = group.free.get()
+                group.free.put(one)
+                check_study(study, self._instances_on(place), session, task)
         except BaseException:
             self._stack.close()
             raise
@@ -157,29 +159,6 @@ class Sweep:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
-
-    def check_rows(self, rows: RowFile) -> None:
-        """Refuse rows of other models, seeds or levels than those of the study."""
-        study, instances = self.study, {i.name: i for i in (*self.instances, *self.apart)}
-        known: dict[str, Collection[Level]] = {**study.factors}
-        known |= study.nuisance.levels if study.nuisance else {}
-        if study.train is not None and study.train.control:
-            known[METHOD] = [study.train.control]
-        known.setdefault(study.machine.seed_setting, study.machine.seeds)
-        sought = {cliff.factor for cliff in study.cliff}  # between the levels of the file
-        for row in rows.rows.values():
-            instance = instances.get(row.model)
-            is_ours = (
-                instance is not None
-                and row.seed == self.seed_of(instance, row.batch)
-                and row.factors.get(MODEL, instance.family) == instance.family
-            )
-            levels = [pair for pair in row.factors.items() if pair[0] not in sought]
-            if not is_ours or any(level not in known.get(name, ()) for name, level in levels):
-                raise StudyError(
-                    f"a row of the folder is not of this study: {row.key}, seed {row.seed}",
-                    hint="remove it from rows.jsonl, or choose another folder",
-                )
 
     def run(self, rows: RowFile, points: Iterable[Point], report: Report) -> None:
         """Make all jobs that these points need and that are not among the rows.

@@ -55,8 +55,17 @@ class TrainTask(Protocol):
 
     factors: Collection[str]  # levels of these go to `train`, of others to the machine
 
-    def check(self, options: Mapping[str, Any], levels: Mapping[str, Collection[Any]]) -> None:
-        """Raise a `StudyError` unless each training of these options and levels can begin."""
+    def check(
+        self,
+        session: Session,
+        options: Mapping[str, Any],
+        levels: Mapping[str, Collection[Any]],
+    ) -> None:
+        """Raise a `StudyError` unless each training can begin on the machine, without a job."""
+        ...
+
+    def n_tested(self, options: Mapping[str, Any]) -> int:
+        """Return on how many samples trainings of these options are tested."""
         ...
 
     def no_infeasibility(self, options: Mapping[str, Any]) -> str:

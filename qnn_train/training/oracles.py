@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from cim_hal import Capabilities, DevicePool, PumpSchedule, Session
+from cim_hal import Capabilities, DevicePool, IsingModel, PumpSchedule, Session, lower_by
 from qnn_train.archive import checked_array
 from qnn_train.arrays import Array, Arrays, FloatArray
 from qnn_train.errors import TrainingError
@@ -35,6 +35,8 @@ __all__ = ["OracleRecord", "TrainingOracle", "capabilities_of", "device_of"]
 HOST = Capabilities(
     name="host", max_spins=2**20, coupling_bits=None, has_field=True, max_runs=10**9
 )
+
+PAIR = IsingModel.from_couplings([[0, 1], [1, 0]])  # that fits wherever bits and policy do
 
 
 def capabilities_of(
@@ -118,6 +120,13 @@ class TrainingOracle(ParallelOracle):
     before : OracleRecord
     schedule, settings
         Of a machine, see `SessionOracle`.
+
+    Raises
+    ------
+    CapabilityError
+        More bits than the machine has.
+    ModelError
+        A policy for machines of bits, and the machine takes real numbers.
     """
 
     def __init__(
@@ -148,6 +157,7 @@ class TrainingOracle(ParallelOracle):
         schedule: PumpSchedule | None,
         settings: Mapping[str, float] | None,
     ) -> Oracle:
+        lower_by(lowering_of(recipe), PAIR, session.capabilities, bits=recipe.coupling_bits)
         self._asked = SessionOracle(
             session,
             n_runs=recipe.n_runs,

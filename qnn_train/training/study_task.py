@@ -37,17 +37,26 @@ class RecipeTask:
 
     factors: Collection[str] = tuple(f.name for f in fields(Recipe) if f.name != "seed")
 
-    def check(self, options: Mapping[str, Any], levels: Mapping[str, Collection[Any]]) -> None:
-        """Raise a `StudyError` unless each training of these options and levels can begin."""
+    def check(
+        self,
+        session: Session,
+        options: Mapping[str, Any],
+        levels: Mapping[str, Collection[Any]],
+    ) -> None:
+        """Raise a `StudyError` unless each training can begin on the machine, without a job."""
         names = [name for name in levels if name in self.factors]
         for values in product(*(levels[name] for name in names)):
             try:
                 recipe, pair = _prepared(options, dict(zip(names, values, strict=True)), 0)
                 if recipe.method not in METHODS:
                     raise StudyError(f"no method {recipe.method!r}; {', '.join(METHODS)}")
-                prepare(recipe, pair)
+                prepare(recipe, pair).stepper(session if recipe.oracle == MACHINE else None)
             except (CimError, TypeError, ValueError) as error:
                 raise StudyError(f"train: {error}") from None
+
+    def n_tested(self, options: Mapping[str, Any]) -> int:
+        """Return on how many samples trainings of these options are tested."""
+        return len(_prepared(options, {}, 0)[1].test)
 
     def no_infeasibility(self, options: Mapping[str, Any]) -> str:
         """Return why trainings of these options have no constraints; empty where they have."""

@@ -26,6 +26,15 @@ runs = 16
         (('"max"', "8"), "factors.lowering[0] = 8: it should be the name of a policy"),
         (("[8]", '["max"]'), "factors.coupling_bits[0] = 'max': it should be a number"),
         (("[8]", "[8]\n[[cliff]]\nfactor = 'lowering'\nthreshold = 0.5"), "needs two numbers"),
+        *(
+            (('field"', f'field"\nsettings = {{{wrong}}}'), f"machine.settings{says}")
+            for wrong, says in {
+                "bogus = 1.0": ": the request needs bogus, the device has",
+                "model = 1": ": the request needs model, the device has",
+                "noise = 9.0": ".noise: the request needs 9.0, the device has 0 to 0.5",
+            }.items()
+        ),
+        (("[8]", "[8, 20]"), "factor coupling_bits = 20"),
         (("n = 12", "n = 25"), "factor lowering = mutation at 8 bits: sk-25-0.0: the optimum of"),
     ],
 )

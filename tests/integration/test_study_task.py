@@ -71,6 +71,12 @@ def test_a_study_of_trainings_tells_accuracy_and_its_rows_repeat(run, study, tmp
         ("iterations = 2", "coupling_bits = 2", "a factor already"),
         ("classes = [0, 1]", "classes = [3]", "two numbers"),
         ("noise", "noize", "did you mean noise"),
+        *(
+            ("[2, 8]", f"[8, {bits}]", f"coupling_bits: the request needs {bits}, the device")
+            for bits in (1, 20, 64)
+        ),
+        ("n_runs = 4", "n_runs = 100000", "max_runs: the request needs 100000"),
+        ("n_runs = 4", "n_runs = 4, oracle = 'descent', lowering = 'quantile'", "to the bits of"),
         ('task = "train"', 'task = "sample"', "needs [models]"),
         ("[2, 8]", '[2, 8]\nmethod = ["qcgd", "qcgt"]', "no method 'qcgt'; qcgd, "),
         ("[0.0, 0.01]", '["none"]', "factor noise = 'none': it should be a number"),

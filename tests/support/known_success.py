@@ -59,7 +59,7 @@ class KnownTraining:
 
     factors = ("noise",)
 
-    def check(self, options: Any, levels: Any) -> None:
+    def check(self, session: Any, options: Any, levels: Any) -> None:
         """Take all."""
 
     def no_infeasibility(self, options: Any) -> str:

@@ -233,3 +233,26 @@ def test_what_should_be_a_table_is_named_where_it_is_none(table, value):
     says = first_problem(caught.value)
     assert (second or first) in says
     assert not PYTHON.search(says), says
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("[2, 8]", "[2, {}]"),
+        ("n = 8", "n = 8\nseed = {}"),
+        *(
+            ("[factors]", f"{table}\n[factors]")
+            for table in (
+                *("[repeat]\nruns = {}", "[nuisance]\nlevels = {{x = [{}]}}"),
+                *("[machine]\nsettings = {{x = {}}}", "[machine]\noptions = {{x = {}}}"),
+                *("[safe]\nat_least = {}", "[train]\noptions = {{x = [[{}]]}}"),
+                "[[cliff]]\nfactor = 'adc.bits'\nthreshold = {}",
+            )
+        ),
+    ],
+)
+def test_whole_numbers_have_64_bits(tmp_path, old, new):
+    for number in (2**63, -(2**63) - 1, 10**400):
+        text = GOOD.replace(old, new.format(number))
+        with pytest.raises(StudyError, match=r"\S: a whole number has at most 64 bits"):
+            read_study(written(tmp_path, text))

@@ -129,3 +129,48 @@ def test_both_tables_have_the_same_columns_and_values(tmp_path):
     assert {line["schema"] for line in lines} == {"1"}
     assert set(table.column("schema").to_pylist()) == {1}
     assert table.schema.metadata[b"cim_hal.study.rows"] == b"1"
+
+
+HOSTILE = [
+    *(None, True, -1, 1.5, 2**63, -(2**63) - 1, 10**400, float("nan"), float("inf"), "", "x"),
+    *([], [1], {}, {"noise": [1]}, {"noise": None}, {"noise": 10**400}, {"": {}}),
+]
+
+
+@pytest.mark.parametrize("field", asdict(ROW))
+def test_a_hostile_field_is_refused_or_can_be_written_as_a_table(tmp_path, field):
+    refused = 0
+    for value in HOSTILE:
+        (tmp_path / "rows.jsonl").write_text(f"{json.dumps({**asdict(ROW), field: value})}\n")
+        try:
+            rows = read_rows(tmp_path)
+        except StudyError as error:
+            refused += field in error.message
+        else:
+            export_csv(rows, tmp_path)
+            export_parquet(rows, tmp_path)
+    assert refused >= 12
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"configurations": 99}, "configurations = 99 of runs = 64"),
+        ({"energy_min": 9.0}, "energy_min = 9.0 above energy_mean = -1.0"),
+        ({"infeasibility": 1.0, "no_infeasibility": "none"}, "and there is one"),
+        *(({"schema": schema}, "schema") for schema in (True, 1.0, [1], "1", 10**400)),
+    ],
+)
+def test_figures_that_no_job_has_are_named(tmp_path, fields, says):
+    (tmp_path / "rows.jsonl").write_text(f"{json.dumps(asdict(ROW) | fields)}\n")
+    with pytest.raises(StudyError, match=f"line 1.*{says}"):
+        read_rows(tmp_path)
+
+
+def test_a_job_that_stands_twice_is_refused_where_the_lines_differ(tmp_path):
+    lines = [json.dumps(asdict(row)) + "\n" for row in (ROW, ROW, replace(ROW, successes=4))]
+    (tmp_path / "rows.jsonl").write_text("".join(lines[:2]))
+    assert len(read_rows(tmp_path)) == 2
+    (tmp_path / "rows.jsonl").write_text("".join(lines))
+    with pytest.raises(StudyError, match="line 3: a line before says otherwise"):
+        read_rows(tmp_path)
