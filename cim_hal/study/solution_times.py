@@ -13,7 +13,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from cim_hal.study.plan import level_text
-from cim_hal.study.shares import Interval, error_of, has_few, repeats, share_of
+from cim_hal.study.shares import Interval, error_of, has_few, normal_quantile, repeats, share_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from cim_hal.study.plan import Level
     from cim_hal.study.rows import Row
 
-__all__ = ["Length", "Optimum", "optimum_of", "run_seconds", "said_of", "solution_time"]
+__all__ = [
+    "Length",
+    "Optimum",
+    "optimum_of",
+    "run_error",
+    "run_seconds",
+    "said_of",
+    "solution_time",
+]
 
 CONFIDENCE = 0.99  # of R99
 NOT_BRACKETED = "optimum not bracketed: an upper bound only"
@@ -40,12 +48,15 @@ class Length:
         Seconds of the machine for a run.
     successes, runs : array of int
         Of each model, as `share_of` takes them; the models are the same at all lengths.
+    run_error : float
+        Relative standard error of `run_s`.
     """
 
     round_trips: float
     run_s: float
     successes: NDArray[np.int64]
     runs: NDArray[np.int64]
+    run_error: float = 0.0
 
     @property
     def shares(self) -> NDArray[np.float64]:
@@ -97,6 +108,21 @@ def run_seconds(
     return median(row.device_s / row.runs for row in rows)
 
 
+def run_error(rows: Sequence[Row], capabilities: Capabilities) -> float:
+    """Return the relative standard error of `run_seconds`: none of round trips, else of a median.
+
+    It is that of normal values whose spread is known by their median absolute deviation.
+    """
+    if capabilities.round_trip_s is not None:
+        return 0.0
+    seconds = [row.device_s / row.runs for row in rows]
+    middle = median(seconds)
+    if len(seconds) < 2 or middle <= 0:
+        return math.inf
+    spread = 1.4826 * median(abs(each - middle) for each in seconds)
+    return math.sqrt(0.5 * math.pi / len(seconds)) * spread / middle
+
+
 def optimum_of(lengths: Sequence[Length], *, error_rate: float = 0.05) -> Optimum:
     """Return the best length; the optimum lies between where it is slower on both sides.
 
@@ -136,7 +162,9 @@ def _is_slower(other: Length, best: Length, error_rate: float) -> bool:
     Where it is not, the low end of its time has to be above the high end of the other.
     """
     if any(has_few(one.successes, one.runs) for one in (other, best)):
-        return other.time(1 - error_rate).low > best.time(1 - error_rate).high
+        low, high = other.time(1 - error_rate).low, best.time(1 - error_rate).high
+        error = math.hypot(other.run_error, best.run_error)
+        return low * math.exp(-normal_quantile(1 - error_rate) * error) > high
     return _p_slower(other, best) <= error_rate
 
 
@@ -145,7 +173,8 @@ def _p_slower(other: Length, best: Length) -> float:
 
     With the rate :math:`g(p) = -\ln(1 - p)`, R99 is :math:`\ln 100/g`, 1 at least: a length is
     slower where :math:`\ln(t/g) - \ln(t_b/g_b) > 0`. Its error is that of the same difference of
-    the shares of each model, linearized, and no less than that of the runs.
+    the shares of each model, linearized, and no less than that of the runs; and that of the time of
+    a run, where that was measured.
     """
     from scipy.stats import t
 
@@ -153,7 +182,10 @@ def _p_slower(other: Length, best: Length) -> float:
     gained = math.log(other.run_s / best.run_s) + math.log(best_rate / rate)
     error, df = error_of(best_slope * best.shares - slope * other.shares)
     of_runs = math.hypot(best_slope * _runs_error(best), slope * _runs_error(other))
-    return float(t.sf(gained / max(error, of_runs), df)) if df else 1.0
+    error = math.hypot(max(error, of_runs), other.run_error, best.run_error)
+    if not error:  # one run is enough at both, and only its time counts
+        return float(gained <= 0)
+    return float(t.sf(gained / error, df)) if df else 1.0
 
 
 def _rate(length: Length) -> tuple[float, float]:

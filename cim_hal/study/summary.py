@@ -19,7 +19,14 @@ from cim_hal.study.quantiles import quantiles_of
 from cim_hal.study.rows import by_point
 from cim_hal.study.safe import safe_places, said_of_region
 from cim_hal.study.shares import Interval, of_models, repeats, share_of
-from cim_hal.study.solution_times import Length, optimum_of, run_seconds, said_of, solution_time
+from cim_hal.study.solution_times import (
+    Length,
+    optimum_of,
+    run_error,
+    run_seconds,
+    said_of,
+    solution_time,
+)
 from cim_hal.study.verdicts import references_of, verdicts
 
 if TYPE_CHECKING:
@@ -301,7 +308,7 @@ def _times(
     lengths: dict[Point, list[Length]] = defaultdict(list)
     for point in points:
         level = _length(point) or 0.0
-        run_s = run_seconds(level, of_point[point], sweep.capabilities_at(point))
-        at = others_of(dict(point), LENGTH)
-        lengths[at].append(Length(level, run_s, *sweep.counts(point, rows)))
+        here = of_point[point], sweep.capabilities_at(point)
+        at, counts = others_of(dict(point), LENGTH), sweep.counts(point, rows)
+        lengths[at].append(Length(level, run_seconds(level, *here), *counts, run_error(*here)))
     return [said_of(optimum_of(found), dict(at)) for at, found in lengths.items()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +17,7 @@ from cim_hal.study.solution_times import (
     Length,
     bracketed,
     optimum_of,
+    run_error,
     run_seconds,
     said_of,
     solution_time,
@@ -46,6 +48,9 @@ def test_of_other_machines_a_run_takes_the_median_over_jobs_whatever_one_had_to_
     seconds = 0.8, 0.0016, 0.0032, 0.0016, 0.0016
     jobs: list[Any] = [SimpleNamespace(device_s=each, runs=16) for each in seconds]
     assert run_seconds(50, jobs, machine) == pytest.approx(1e-4)
+    assert run_error(jobs, machine) == 0  # most took as long
+    assert run_error(jobs[:1], machine) == math.inf
+    assert run_error(jobs[1:3], machine) == pytest.approx(0.438, abs=1e-3)
 
 
 def test_an_optimum_between_the_lengths_is_stated():
@@ -54,6 +59,23 @@ def test_an_optimum_between_the_lengths_is_stated():
     said = said_of(found, {"noise": 1})
     assert said["is_bracketed"]
     assert said["verdict"].startswith("noise = 1: 0.0129 s [")
+
+
+@pytest.mark.parametrize("best", [0.3, 1.0])  # paired, and by intervals
+def test_a_length_is_not_shown_to_be_slower_by_times_that_are_not_known(best):
+    lengths = [length(50, 0.05), length(100, best), length(800, best)]
+    assert not optimum_of(lengths).doubt
+    for error in (0.01, 2.0, math.inf):
+        found = optimum_of([replace(one, run_error=error) for one in lengths])
+        assert bool(found.doubt) == (error > 1)
+
+
+def test_of_lengths_at_which_one_run_is_enough_the_shorter_is_better():
+    runs, hits = np.full(40, 1000), np.repeat([999, 1000], 20)
+    few = Length(20, 2e-4, np.full(40, 50), runs)
+    lengths = [Length(t, 1e-5 * t, hits, runs) for t in (50.0, 100.0)]
+    found = optimum_of([few, *lengths])
+    assert (found.round_trips, found.doubt) == (50, "")
 
 
 @pytest.mark.parametrize(
