@@ -22,6 +22,8 @@ from pydantic import (
     model_validator,
 )
 
+from cim_hal.text import counted
+
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
@@ -247,16 +249,12 @@ def _says(found: ErrorDetails) -> str:
         case "extra_forbidden":
             return "there is no such field"
         case "too_short":
-            return f"it should have at least {_entries(known['min_length'])}"
+            return f"it should have at least {counted(known['min_length'], 'entry')}"
         case "too_long":
-            return f"it should have at most {_entries(known['max_length'])}"
+            return f"it should have at most {counted(known['max_length'], 'entry')}"
         case _:
             says = found["msg"].removeprefix("Value error, ")
             return re.sub(r"^(Input|String|List|Dictionary) should", "it should", says)
-
-
-def _entries(n: int) -> str:
-    return f"{n} entr{'y' if n == 1 else 'ies'}"
 
 
 def _place(steps: tuple[int | str, ...]) -> str:

@@ -192,9 +192,8 @@ def _check_can_fail(runs: int, at_least: float, error: float) -> None:
     if _tail(0, runs, at_least) > error:
         needed = math.ceil(math.log(error) / math.log1p(-at_least))
         raise ValueError(
-            f"{counted(runs, 'run')}"
-            f" cannot show less than {at_least:g}, even if none succeeds: it takes "
-            f"{needed} or more, or a lower confidence"
+            f"{counted(runs, 'run')} cannot show less than {at_least:g}, even if none succeeds: "
+            f"it takes {needed} or more, or a lower confidence"
         )
 
 
@@ -205,9 +204,8 @@ def _check_can_fall(before: int, after: int, loss: float, tail: float) -> None:
     if tail ** (1 / before) + tail ** (1 / after) - 1 <= loss:
         needed = math.floor(math.log(tail) / math.log((1 + loss) / 2)) + 1
         raise ValueError(
-            f"{before} and {counted(after, 'run')}"
-            f" cannot show a loss of more than {loss:g}, even from all to "
-            f"none: it takes {needed} or more of each, or a lower confidence"
+            f"{before} and {counted(after, 'run')} cannot show a loss of more than {loss:g}, "
+            f"even from all to none: it takes {needed} or more of each, or a lower confidence"
         )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from cim_hal.study.figures import FIGURES
 from cim_hal.study.job_factors import OPTION, WHOLE_JOB_FACTORS
-from cim_hal.study.plan import level_text
+from cim_hal.study.plan import named_levels
 from cim_hal.study.rows import key_of
 from cim_hal.study.shares import Interval, mean_of, repeats
 from cim_hal.text import counted
@@ -205,8 +205,7 @@ def find_cliff(
     said |= {"at": dict(others), "n_levels": len(levels)}
     n_unknown = len(here) - len(levels)
     unknown = f"not known at {n_unknown} of {counted(len(here), 'level')}" if n_unknown else ""
-    at = "".join(f", {factor} = {level_text(level)}" for factor, level in others)
-    what = f"{cliff.factor}{at}: {figure.title}"
+    what = f"{', '.join([cliff.factor, *named_levels(others)])}: {figure.title}"
     said["verdict"] = f"{what} {_said_of_cliff(cliff, found, figure, unknown)}"
     if found is None:
         return said | dict.fromkeys(("level", "low", "high", "fails"))

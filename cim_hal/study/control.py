@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cim_hal.study.job_factors import METHOD
-from cim_hal.study.plan import level_text
+from cim_hal.study.plan import named_levels
 from cim_hal.study.verdicts import Difference, decide, undecided, variance_of
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _compared(machines: Sweep, rows: dict[str, Row], point: Point) -> dict[str, 
 
 
 def _sentence(found: dict[str, Any]) -> str:
-    at = ", ".join(f"{name} = {level_text(level)}" for name, level in found["factors"].items())
+    at = ", ".join(named_levels(found["factors"].items()))
     gained, low, high = (100 * found[name] for name in ("gained", "gained_low", "gained_high"))
     unknown = undecided(is_clear=not low <= 0 <= high)
     kind = "better" if found["better"] else "worse" if found["worse"] else unknown

@@ -51,7 +51,7 @@ class Instance:
     name: str
     model: IsingModel | None
     target: Target
-    family: str = "files"
+    family: str = FILES
 
 
 def draw(kind: str, n: int, seed: tuple[int, ...], name: str) -> Instance:
@@ -221,8 +221,6 @@ class Family(FileTable):
 
 
 _FileName = Annotated[str, Field(min_length=1, pattern=r"^[^\x00]+$")]
-
-
 _FileGroup = Annotated[tuple[_FileName, ...], Field(min_length=1, strict=False)]
 
 

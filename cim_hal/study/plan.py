@@ -17,7 +17,7 @@ from cim_hal.study.job_factors import DEVICE, METHOD, MODEL, OPTION, is_of_machi
 from cim_hal.toml_files import Dotted, FileTable, did_you_mean, flat_table, read_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Study",
     "level_text",
     "machine_of",
+    "named_levels",
     "read_study",
     "study_of_machine",
 ]
@@ -383,6 +384,11 @@ def level_text(level: Level) -> str:
     if isinstance(level, bool):
         return "true" if level else "false"
     return level if isinstance(level, str) else f"{level:g}"
+
+
+def named_levels(levels: Iterable[tuple[str, Level]]) -> list[str]:
+    """Return each level with its factor, as people read them."""
+    return [f"{name} = {level_text(level)}" for name, level in levels]
 
 
 def read_study(path: Path) -> Study:

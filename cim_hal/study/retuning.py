@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cim_hal.study.plan import level_text
+from cim_hal.study.plan import level_text, named_levels
 from cim_hal.study.rows import by_point
 from cim_hal.study.shares import repeats
 from cim_hal.study.verdicts import references_of, verdicts
@@ -101,7 +101,7 @@ def _warnings(
     """Return a sentence for each level whose loss is gone where other settings suit it."""
     left = {_place(found): found for found in tuned}
     return [
-        f"{found['factor']} = {level_text(found['level'])}{_at(found)}: the loss of "
+        f"{', '.join(named_levels(_place(found)))}: the loss of "
         f"{100 * found['lost']:.1f} points {_blame(found, left[key])} the factor's: with "
         f"{_chosen(points, dict(key))} it is "
         f"{100 * left[key]['lost']:.1f} "
@@ -114,10 +114,6 @@ def _warnings(
 def _place(found: dict[str, Any]) -> Point:
     """Return the level of which a verdict is, and the kind of models where that is a factor."""
     return ((found["factor"], found["level"]), *found["at"].items())
-
-
-def _at(found: dict[str, Any]) -> str:
-    return "".join(f", {name} = {level_text(level)}" for name, level in found["at"].items())
 
 
 def _blame(fixed: dict[str, Any], tuned: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from cim_hal.study.plan import level_text
+from cim_hal.study.plan import level_text, named_levels
 from cim_hal.study.verdicts import holm
 from cim_hal.text import counted
 
@@ -52,7 +52,7 @@ def _rows(inside: Sequence[dict[str, Level]]) -> list[str]:
     found: dict[tuple[str, str], list[str]] = {}
     for point in inside:
         (first, level), *others = point.items()
-        at = ", ".join(f"{name} = {level_text(other)}" for name, other in others)
+        at = ", ".join(named_levels(others))
         found.setdefault((first, at), []).append(level_text(level))
     return [
         f"{first} = {', '.join(levels)}" + (f" at {at}" if at else "")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from cim_hal.study.plan import level_text
+from cim_hal.study.plan import named_levels
 from cim_hal.study.shares import Interval, error_of, has_few, normal_quantile, repeats, share_of
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ def said_of(found: Optimum | None, at: dict[str, Level]) -> dict[str, Any]:
 
 
 def _sentence(found: Optimum, at: dict[str, Level]) -> str:
-    where = ", ".join(f"{name} = {level_text(level)}" for name, level in at.items())
+    where = ", ".join(named_levels(at.items()))
     where, time = f"{where}: " if where else "", found.time
     best = f"round_trips = {found.round_trips:g}, the best of {found.n_lengths} lengths"
     if not found.doubt:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from cim_hal.study.job_factors import MODEL, WHOLE_JOB_FACTORS
-from cim_hal.study.plan import Level, level_text
+from cim_hal.study.plan import Level, level_text, named_levels
 from cim_hal.study.shares import Interval, error_of, has_few, share_of
 
 if TYPE_CHECKING:
@@ -275,7 +275,7 @@ def _sentence(found: dict[str, Any], figure: str) -> str:
     what = (
         f"{found['factor']} = {level_text(found['level'])} against {level_text(found['reference'])}"
     )
-    what += "".join(f", {name} = {level_text(level)}" for name, level in found["at"].items())
+    what = ", ".join([what, *named_levels(found["at"].items())])
     low, lost, high = (100 * found[name] for name in ("low", "lost", "high"))
     lost = f"{lost:.1f} points lost [{low:.1f}, {high:.1f}]"
     margin = f"{100 * MARGIN:.0f} points"
