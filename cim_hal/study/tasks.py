@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cim_hal.errors import StudyError
-from cim_hal.extras import FULL_INSTALL
+from cim_hal.extras import FULL_INSTALL, offered
 
 if TYPE_CHECKING:
     from cim_hal.client.session import Session
@@ -81,6 +80,6 @@ class TrainTask(Protocol):
 
 def train_task() -> TrainTask:
     """Return what is installed for trainings; `StudyError` if there is nothing."""
-    for point in entry_points(group=GROUP, name="train"):
+    for point in offered(GROUP).select(name="train"):
         return point.load()
     raise StudyError("no package for trainings is installed", hint=FULL_INSTALL)

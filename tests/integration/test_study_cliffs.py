@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import replace
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -81,7 +81,7 @@ def test_a_cliff_of_each_figure_holds_that_of_a_fine_grid_and_the_true_one_at_a_
     tmp_path, monkeypatch, study
 ):
     task = EntryPoint("train", "known_success:task", tasks.GROUP)
-    monkeypatch.setattr(tasks, "entry_points", lambda **_: [task])
+    monkeypatch.setattr(tasks, "offered", lambda _: EntryPoints([task]))
     with open_device(KNOWN["device"]) as session:
         monkeypatch.setattr(Machine, "open", lambda *_: nullcontext(session))  # 1,100 are slow
         cliffs = CLIFFS[study["task"]]

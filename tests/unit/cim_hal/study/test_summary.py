@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, EntryPoints
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ VIOLATED, CALLS = (0.5, 1.0, 1.5, 4.0), (10, 12, 12, 14)
 @pytest.fixture
 def sweep(monkeypatch):
     task = EntryPoint("train", "known_success:task", tasks.GROUP)
-    monkeypatch.setattr(tasks, "entry_points", lambda **_: [task])
+    monkeypatch.setattr(tasks, "offered", lambda _: EntryPoints([task]))
     tables = {"study": {"name": "known", "task": "train"}, "train": {"seeds": 4}}
     tables |= {"machine": {"device": "known_success:make"}, "factors": {"noise": [0.5]}}
     instances = [Instance(f"seed-{k}", None, Target(0.0, "test samples")) for k in range(4)]
